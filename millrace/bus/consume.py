@@ -1,0 +1,184 @@
+"""The exactly-once loop: one *lane* for each partition number, each with a transactional id of its own.
+
+A lane turns records of partition ``p`` of its input topics into records elsewhere. The loop around it does the rest:
+
+1. become the owner of ``millrace.<service>.<topic>.<p>``; whoever had it is fenced and its transaction settled,
+2. read the committed positions and let the lane rebuild its state to match them,
+3. fetch, process, commit outputs and positions in one transaction, again and again.
+
+Whatever goes wrong in 3 leads back to 1: state in memory is thrown away, the log says what happened. Only being
+fenced does not: then another process does this work, and this one says so and ends.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from millrace.bus.retry import backoff_s
+from millrace.bus.transport import GroupMember, Producer, Transport
+from millrace.bus.types import OutRecord, Record, TopicPartition
+from millrace.contracts.errors import FencedError, MillraceError
+from millrace.telemetry.log import get_logger
+from millrace.telemetry.metrics import LANE_RECOVERIES
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a lane wants after looking at some records.
+
+    ``positions`` are the next offsets by input topic, at or before what was handed over: a lane may hold records back.
+    ``paused`` topics are not fetched until a later step leaves them out. ``wait_s`` bounds the time to the next call.
+    ``seek`` moves reading elsewhere once the step is committed.
+    """
+
+    outputs: Sequence[OutRecord] = ()
+    positions: Mapping[str, int] = field(default_factory=dict)
+    paused: frozenset[str] = frozenset()
+    wait_s: float = 0.1
+    seek: Mapping[str, int] = field(default_factory=dict)
+
+
+class Lane(Protocol):
+    """The work of one partition number. Never called concurrently with itself."""
+
+    async def recover(self, committed: Mapping[str, int | None]) -> Mapping[str, int]:
+        """Forget everything, rebuild the state as of these positions, and say where each topic is to be read from."""
+        ...
+
+    async def process(self, records: Sequence[Record], caught_up: Mapping[str, bool]) -> Step:
+        """Look at the records (perhaps none) and say what to write. The state may already be as if it were written."""
+        ...
+
+    def written(self, offsets: Sequence[int]) -> None:
+        """The outputs of the last step are committed at these offsets."""
+        ...
+
+
+class Lanes:
+    """Runs one lane for each partition number that the group assigns to this process.
+
+    ``make_lane`` builds the lane of a number; ``max_records`` bounds one fetch. Use :meth:`run`; the other public
+    methods are the group's callbacks.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        service: str,
+        group: str,
+        topics: Sequence[str],
+        make_lane: Callable[[int], Lane],
+        max_records: int,
+    ) -> None:
+        self._transport = transport
+        self._service = service
+        self._group = group
+        self._topics = tuple(topics)
+        self._make_lane = make_lane
+        self._max_records = max_records
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._closing: set[int] = set()
+        self._member: asyncio.Future[GroupMember] | None = None
+        self._failed: asyncio.Future[None] | None = None
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group has answered. A member owns nothing when there are more members than partitions."""
+        return self._member is not None and self._member.done()
+
+    async def run(self) -> None:
+        """Work until cancelled, or until a lane fails for good; then its error is raised."""
+        loop = asyncio.get_running_loop()
+        self._failed, self._member = loop.create_future(), loop.create_future()
+        member = await self._transport.join(self._group, self._topics, self)
+        self._member.set_result(member)
+        try:
+            await self._failed
+        finally:
+            await member.close()
+
+    async def assigned(self, numbers: frozenset[int]) -> None:
+        """Start a lane for each number."""
+        for number in sorted(numbers):
+            self._closing.discard(number)
+            task = asyncio.create_task(self._run_lane(number), name=f"{self._group}-{number}")
+            task.add_done_callback(self._lane_ended)
+            self._tasks[number] = task
+        log.info("lanes assigned", group=self._group, numbers=sorted(numbers))
+
+    async def revoked(self, numbers: frozenset[int]) -> None:
+        """Let each lane finish its transaction, then end it."""
+        self._closing |= numbers
+        tasks = [self._tasks.pop(number) for number in sorted(numbers) if number in self._tasks]
+        await asyncio.gather(*tasks, return_exceptions=True)  # an error has already reached run() through _lane_ended
+        log.info("lanes revoked", group=self._group, numbers=sorted(numbers))
+
+    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _run_lane(self, number: int) -> None:
+        """Own the number until it is revoked: recover, work, and after trouble recover again."""
+        assert self._member is not None, "a lane starts only after run()"
+        member = await asyncio.shield(self._member)
+        lane = self._make_lane(number)
+        failures = 0
+        while number not in self._closing:
+            try:
+                async with self._owned(number) as producer:
+                    positions = await self._recover(lane, number, member)
+                    step = Step()
+                    while number not in self._closing:
+                        step = await self._step(lane, number, member, producer, step, positions)
+                        failures = 0
+            except FencedError:
+                log.exception("fenced: another process owns this partition", group=self._group, partition=number)
+                raise
+            except MillraceError as error:
+                if not error.retryable:
+                    raise
+                failures += 1
+                LANE_RECOVERIES.labels(self._service).inc()
+                log.warning("lane recovers", group=self._group, partition=number, failures=failures, error=str(error))
+                await asyncio.sleep(backoff_s(failures))
+
+    @asynccontextmanager
+    async def _owned(self, number: int) -> AsyncIterator[Producer]:
+        producer = await self._transport.producer(f"millrace.{self._service}.{self._topics[0]}.{number}")
+        try:
+            yield producer
+        finally:
+            await producer.close()
+
+    async def _recover(self, lane: Lane, number: int, member: GroupMember) -> dict[str, int]:
+        """Settled offsets -> the lane's state -> where reading goes on. Returns the committed positions by topic."""
+        partitions = [TopicPartition(topic, number) for topic in self._topics]
+        committed = await self._transport.committed(self._group, partitions)
+        starts = await lane.recover({at.topic: offset for at, offset in committed.items()})
+        for topic, offset in starts.items():
+            member.seek(topic, number, offset)
+        return {at.topic: offset for at, offset in committed.items() if offset is not None}
+
+    async def _step(
+        self, lane: Lane, number: int, member: GroupMember, producer: Producer, last: Step, positions: dict[str, int]
+    ) -> Step:
+        """Fetch, process, commit. ``positions`` (by topic, as committed) is brought up to date."""
+        wanted = [topic for topic in self._topics if topic not in last.paused]
+        records = await member.fetch(number, wanted, self._max_records, last.wait_s)
+        step = await lane.process(records, {topic: member.caught_up(topic, number) for topic in self._topics})
+        moved = {topic: offset for topic, offset in step.positions.items() if positions.get(topic) != offset}
+        if step.outputs or moved:
+            offsets = await producer.commit(
+                step.outputs, self._group, {TopicPartition(topic, number): offset for topic, offset in moved.items()}
+            )
+            positions.update(moved)
+            lane.written(offsets)
+        for topic, offset in step.seek.items():
+            member.seek(topic, number, offset)
+        return step

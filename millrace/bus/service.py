@@ -1,0 +1,98 @@
+"""How every service process is put together: settings -> log, project, transport, codec -> run until told to stop."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import uvicorn
+from fastapi import FastAPI
+
+from millrace.bus.clock import Clock, SystemClock
+from millrace.bus.kafka import KafkaTransport
+from millrace.bus.tasks import run_together
+from millrace.bus.transport import Transport
+from millrace.contracts.codec import Codec
+from millrace.contracts.errors import MillraceError
+from millrace.contracts.project import Project, load_project
+from millrace.contracts.registry_client import SchemaRegistry
+from millrace.contracts.settings import ServiceSettings
+from millrace.telemetry import log
+from millrace.telemetry.health import build_app
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a service is given. ``process`` names this process in what it reports."""
+
+    project: Project
+    transport: Transport
+    codec: Codec
+    clock: Clock
+    process: str
+
+
+class Service(Protocol):
+    """One of the five."""
+
+    async def run(self) -> None:
+        """Work until cancelled. An error that is raised ends the process, and its supervisor starts it again."""
+        ...
+
+    def checks(self) -> Mapping[str, str | None]:
+        """Readiness: each check's name, with None when it passes, else what is wrong."""
+        ...
+
+    def add_routes(self, app: FastAPI) -> None:
+        """Add the service's own HTTP paths, if it has any."""
+        ...
+
+
+def main(name: str, settings: ServiceSettings, build: Callable[[Context], Service]) -> None:
+    """Run the service in this process until SIGTERM or SIGINT; exit status 1 if it failed."""
+    log.configure(name, settings.log_level)
+    logger = log.get_logger("millrace.service")
+    try:
+        asyncio.run(_run(name, settings, build))
+    except MillraceError as error:
+        logger.error("stopped", error=str(error), kind=type(error).__name__)  # noqa: TRY400  # the message is enough
+        sys.exit(1)
+
+
+async def _run(name: str, settings: ServiceSettings, build: Callable[[Context], Service]) -> None:
+    project = load_project(settings.project)
+    process = f"{name}@{socket.gethostname()}"
+    transport = KafkaTransport(
+        settings.bootstrap_servers, client_id=process, session_timeout_ms=settings.session_timeout_ms
+    )
+    registry = SchemaRegistry(settings.schema_registry_url)
+    service = build(Context(project, transport, Codec(registry), SystemClock(), process))
+    app = build_app(name, service.checks)
+    service.add_routes(app)
+    config = uvicorn.Config(
+        app, host=settings.http_host, port=settings.http_port, log_config=None, lifespan="off", access_log=False
+    )
+    server = uvicorn.Server(config)
+    try:
+        with contextlib.suppress(_Stopped):
+            await run_together(_until_signal(), service.run(), server._serve())  # noqa: SLF001  # serve() takes signals
+    finally:
+        await transport.close()
+        await registry.aclose()
+
+
+async def _until_signal() -> None:
+    """Return by raising ``_Stopped`` when SIGTERM or SIGINT arrives."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await stop.wait()
+    raise _Stopped
+
+
+class _Stopped(Exception):  # noqa: N818  # no error: the way out of run_together
+    """The process was asked to stop."""

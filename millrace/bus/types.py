@@ -1,0 +1,57 @@
+"""The records that travel on the bus."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+Headers = tuple[tuple[str, bytes], ...]
+
+RECORD_BYTES_MAX = 1_000_000
+"""Largest record that a transport accepts: Kafka's default ``message.max.bytes`` (1,048,588) less room for framing."""
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+class Bounds(NamedTuple):
+    """The readable part of a partition: ``begin`` is its first offset, ``end`` the last stable offset (exclusive)."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read from the log. ``timestamp_ms`` is its log time in milliseconds since the epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    def header(self, name: str) -> bytes | None:
+        """The first header of that name."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class OutRecord:
+    """A record to be written. ``partition`` of None lets the key decide, with murmur2 as Java clients do."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int | None = None
+    headers: Headers = field(default=())
+
+    @property
+    def size_bytes(self) -> int:
+        """Key, value and headers, as counted against ``RECORD_BYTES_MAX``."""
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers

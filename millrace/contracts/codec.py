@@ -1,0 +1,174 @@
+"""Events to bytes and back: Avro in the Confluent wire format.
+
+    byte 0      magic, 0
+    bytes 1-4   id of the writer's schema, big-endian
+    the rest    the record in Avro's binary encoding, and nothing after it
+
+Rules:
+
+- Writing needs no waiting: ``prepare`` fetches the ids once, ``encode`` is a plain function from then on.
+- Reading resolves the writer's schema, named by the id in the record, to the newest schema that this code knows. It
+  waits only for the first record of an id; ids never change their meaning, so what is known is kept for ever.
+- Whatever bytes come in, only ``ContractError`` (this record is at fault) or ``RegistryUnavailableError`` (nothing is
+  decided about this record yet) comes out.
+"""
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any, NamedTuple, TypeVar
+
+from fastavro import schemaless_reader, schemaless_writer
+from fastavro.validation import ValidationError as AvroValidationError
+from fastavro.validation import validate
+from pydantic import ValidationError
+
+from millrace.contracts import schemas
+from millrace.contracts.errors import ContractError, ProjectError, UndecodableError
+from millrace.contracts.events import Event
+from millrace.contracts.project import Project
+from millrace.contracts.schemas import JsonSchema, Schema, SchemaSource, row_schema
+from millrace.contracts.topics import TopicRow, subject, topic_name
+
+MAGIC = 0
+HEADER_BYTES = 5
+SHOWN_BYTES = 24  # enough of a bad record to recognise JSON, text or another magic in a dead letter's reason
+
+E = TypeVar("E", bound=Event)
+
+
+class _Writer(NamedTuple):
+    """How one topic is written."""
+
+    prefix: bytes
+    schema: Schema
+
+
+class Codec:
+    """Encodes and decodes records. One for each process; holds no connection of its own.
+
+    ``source`` gives ids to schemas: the schema registry, or ``LocalSchemas`` in a simulation.
+    """
+
+    def __init__(self, source: SchemaSource) -> None:
+        self._source = source
+        self._writers: dict[str, _Writer] = {}
+        self._by_id: dict[int, Schema] = {}
+
+    async def prepare(self, project: Project, *rows: TopicRow) -> None:
+        """Make the topics of these rows writable. Registers schemas that the registry does not have.
+
+        Raises:
+            IncompatibleSchemaError: the registry has older versions that this one breaks.
+            RegistryUnavailableError: the registry does not answer; call again later.
+        """
+        for row in rows:
+            await self.prepare_topic(topic_name(row, project), row_schema(row, project))
+
+    async def prepare_topic(self, topic: str, raw: JsonSchema) -> None:
+        """The same for one topic and a schema of the caller's."""
+        schema = Schema.of(raw)
+        schema_id = await self._source.register(subject(topic), raw)
+        self._by_id.setdefault(schema_id, schema)
+        self._writers[topic] = _Writer(bytes([MAGIC]) + schema_id.to_bytes(4, "big"), schema)
+
+    def encode(self, topic: str, event: Event) -> bytes:
+        """The event as this topic's value. The topic must be prepared, and be the event's."""
+        writer = self._writers[topic]
+        if writer.schema.name != type(event).__name__:
+            raise TypeError(f"{topic} takes {writer.schema.name}, not {type(event).__name__}")
+        return _write(writer, event.to_record())
+
+    def encode_record(self, topic: str, record: Mapping[str, Any]) -> bytes:
+        """A dictionary as this topic's value, for the user's own events. The topic must be prepared.
+
+        Avro's writer turns 0.5 into the int 0 and forgets unknown fields, both in silence; so the record is checked
+        first. Raises ``ContractError`` (``unencodable``) naming the field.
+        """
+        writer = self._writers[topic]
+        unknown = record.keys() - {field["name"] for field in writer.schema.parsed["fields"]}
+        if unknown:
+            raise ContractError("unencodable", f"{topic} has no field {sorted(unknown)}; see its schema")
+        try:
+            validate(record, writer.schema.parsed)
+            return _write(writer, record)
+        except AvroValidationError as error:
+            raise ContractError("unencodable", f"not a record of {topic}: {error}") from error
+        except Exception as error:  # whatever else a value's type provokes in fastavro: the record is at fault
+            raise ContractError("unencodable", f"not a record of {topic}: {error!r}") from error
+
+    async def decode(self, event_class: type[E], data: bytes | None) -> E:
+        """The event in these bytes, as the newest version of its class.
+
+        Raises:
+            UndecodableError: the bytes are not such an event.
+            UnknownSchemaError: the registry does not know the id.
+            RegistryUnavailableError: the registry does not answer, so nothing is known about the record.
+        """
+        record = await self.decode_record(data, schemas.newest(event_class.schema_name))
+        try:
+            return event_class.model_validate(record)
+        except ValidationError as error:
+            raise UndecodableError(f"not a {event_class.__name__}: {error}") from error
+
+    async def decode_record(self, data: bytes | None, reader: Schema | None = None) -> dict[str, Any]:
+        """The record in these bytes as a dictionary, cheaper than an event. Raises like :meth:`decode`.
+
+        ``reader`` is the schema that the caller expects; None takes the record as it was written.
+        """
+        schema_id = schema_id_of(data)
+        assert data is not None, "schema_id_of refuses None"
+        writer = self._by_id.get(schema_id) or await self._fetch(schema_id)
+        return _read(data, writer, reader)
+
+    async def writer_schema(self, data: bytes | None) -> Schema:
+        """The schema that these bytes were written with. Raises like :meth:`decode`."""
+        schema_id = schema_id_of(data)
+        return self._by_id.get(schema_id) or await self._fetch(schema_id)
+
+    async def _fetch(self, schema_id: int) -> Schema:
+        raw = await self._source.schema_by_id(schema_id)
+        try:
+            schema = Schema.of(raw)
+        except ProjectError as error:
+            raise UndecodableError(f"schema id {schema_id} is no event's: {error}") from error
+        return self._by_id.setdefault(schema_id, schema)
+
+
+def schema_id_of(data: bytes | None) -> int:
+    """The id in a record's first five bytes. Raises ``UndecodableError`` if it does not begin like a record."""
+    if not data:
+        raise UndecodableError("empty: a tombstone or an empty value is no event")
+    if data[0] != MAGIC:
+        raise UndecodableError(
+            f"begins with byte {data[0]:#04x}, not with the magic 0x00 of the Confluent wire format: {_shown(data)}; "
+            "produce with a Schema Registry serializer"
+        )
+    if len(data) < HEADER_BYTES:
+        raise UndecodableError(f"only {len(data)} bytes, the header alone has {HEADER_BYTES}: {_shown(data)}")
+    return int.from_bytes(data[1:HEADER_BYTES], "big")
+
+
+def _write(writer: _Writer, record: Mapping[str, Any]) -> bytes:
+    out = BytesIO()
+    out.write(writer.prefix)
+    schemaless_writer(out, writer.schema.parsed, record, disable_tuple_notation=True)
+    return out.getvalue()
+
+
+def _read(data: bytes, writer: Schema, reader: Schema | None) -> dict[str, Any]:
+    """Decode the body, resolving only where the two schemas differ; that costs a quarter more."""
+    resolved = None if reader is None or reader.canonical == writer.canonical else reader.parsed
+    stream = BytesIO(data)
+    stream.seek(HEADER_BYTES)
+    try:
+        record: Any = schemaless_reader(stream, writer.parsed, resolved)
+    except Exception as error:  # fastavro names no base class: EOFError, IndexError, UnicodeDecodeError, KeyError, …
+        raise UndecodableError(f"not a {(reader or writer).name} of its schema: {error!r}: {_shown(data)}") from error
+    if stream.tell() != len(data):
+        raise UndecodableError(f"{len(data) - stream.tell()} bytes follow the {writer.name}: {_shown(data)}")
+    decoded: dict[str, Any] = record  # ``Schema.of`` refuses all but records
+    return decoded
+
+
+def _shown(data: bytes) -> str:
+    return repr(data[:SHOWN_BYTES]) + ("…" if len(data) > SHOWN_BYTES else "")

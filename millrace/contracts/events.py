@@ -1,0 +1,342 @@
+"""Every event on the bus as a frozen class, field for field as its newest schema under ``schemas/`` says.
+
+Facts are past tense (``PredictionMade``), a request is an imperative (``RetrainModel``). Times are integers in
+milliseconds since 1970-01-01T00:00:00Z; the unit stands last in a name. The meaning of each field stands once, in the
+schema's ``doc``; ``tests/test_every_schema.py`` holds that classes and schemas agree in both directions.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Severity = Literal["WARNING", "ALARM"]
+RunStatus = Literal["STARTED", "SUCCEEDED", "FAILED"]
+RunTrigger = Literal["FIRST_DATA", "DRIFT", "OPERATOR", "SCHEDULE"]
+VersionStatus = Literal["REGISTERED", "REJECTED", "PROMOTED", "RETIRED"]
+
+
+class Value(BaseModel):
+    """A frozen value inside an event. Unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Event(Value):
+    """A frozen event. ``schema_name`` is its folder under ``schemas/``."""
+
+    schema_name: ClassVar[str]
+    _flat: ClassVar[bool] = False
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Note once for each class whether any field holds values of its own."""
+        super().__pydantic_init_subclass__(**kwargs)
+        parts = [part for field in cls.model_fields.values() for part in get_args(field.annotation)]
+        cls._flat = not any(isinstance(part, type) and issubclass(part, Value) for part in parts)
+
+    def to_record(self) -> dict[str, Any]:
+        """The event as the plain dictionary that the Avro codec writes.
+
+        Samples and predictions are flat: copying their fields takes 0.2 µs, ``model_dump`` 1.9 µs.
+        """
+        return dict(self.__dict__) if self._flat else self.model_dump()
+
+
+class LabelObserved(Event):
+    """The truth about an earlier event, known later."""
+
+    schema_name = "label-observed"
+
+    event_id: str
+    label: float | str
+    label_time_ms: int
+
+
+class SampleRecorded(Event):
+    """A valid event with its features, or a label joined to its event."""
+
+    schema_name = "sample-recorded"
+
+    kind: Literal["EVENT", "LABEL"]
+    event_id: str
+    entity: str
+    time_ms: int
+    feature_set: str
+    features: tuple[float, ...]
+    event: bytes | None
+    label: float | None
+    source_topic: str
+    source_partition: int
+    source_offset: int
+    source_time_ms: int
+
+
+class PredictionMade(Event):
+    """One prediction of one version for one sample."""
+
+    schema_name = "prediction-made"
+
+    prediction_id: str
+    event_id: str
+    entity: str
+    model: str
+    version: int
+    variant: str
+    epoch: int
+    value: float
+    label: str | None
+    scores: tuple[float, ...]
+    event_time_ms: int
+    predicted_at_ms: int
+    sample_partition: int
+    sample_offset: int
+
+
+class ObservationsRecorded(Event):
+    """Features, predictions and labels of one micro-batch, column by column, in samples order."""
+
+    schema_name = "observations-recorded"
+
+    model: str
+    partition: int
+    from_offset: int
+    until_offset: int
+    epoch: int
+    rows: int
+    frame: bytes
+    recorded_at_ms: int
+
+
+class OffsetRange(Value):
+    """A half-open range of one partition of the log."""
+
+    topic: str
+    partition: int
+    from_offset: int
+    until_offset: int
+
+
+class OffsetMark(Value):
+    """How far somebody had read: ``offset`` is the first one not read."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class FeatureProfile(Value):
+    """One feature over a snapshot."""
+
+    name: str
+    mean: float
+    std: float
+    min: float
+    max: float
+    missing_share: float
+
+
+class DataSnapshotTaken(Event):
+    """A training set by reference."""
+
+    schema_name = "data-snapshot-taken"
+
+    snapshot_id: str
+    stream: str
+    feature_set: str
+    ranges: tuple[OffsetRange, ...]
+    table_version: int | None
+    rows: int
+    labelled_rows: int
+    from_time_ms: int
+    until_time_ms: int
+    profile: tuple[FeatureProfile, ...]
+    taken_at_ms: int
+
+
+class RetrainModel(Event):
+    """A request to train again, with its cause."""
+
+    schema_name = "retrain-model"
+
+    request_id: str
+    model: str
+    reason: Literal["DRIFT", "OPERATOR", "SCHEDULE"]
+    caused_by: str | None
+    message: str
+    since_time_ms: int | None
+    until: tuple[OffsetMark, ...]
+    requested_by: str
+    requested_at_ms: int
+
+
+class CheckResult(Value):
+    """One named test of a candidate."""
+
+    name: str
+    passed: bool
+    value: float
+    limit: float
+    message: str
+
+
+class TrainingRunChanged(Event):
+    """A training run began, succeeded or failed."""
+
+    schema_name = "training-run-changed"
+
+    run_id: str
+    model: str
+    status: RunStatus
+    trigger: RunTrigger
+    caused_by: str
+    ranges: tuple[OffsetRange, ...]
+    feature_set: str
+    code_hash: str
+    seed: int
+    train_rows: int
+    holdout_rows: int
+    artifact_sha256: str | None = None
+    artifact_bytes: int | None = None
+    metrics: Mapping[str, float] = Field(default_factory=dict)
+    champion_version: int | None = None
+    champion_metrics: Mapping[str, float] = Field(default_factory=dict)
+    checks: tuple[CheckResult, ...] = ()
+    error: str | None = None
+    duration_s: float
+    changed_at_ms: int
+
+
+class ModelVersionChanged(Event):
+    """A fact in the life of a model version."""
+
+    schema_name = "model-version-changed"
+
+    change_id: str
+    model: str
+    version: int | None
+    status: VersionStatus
+    run_id: str
+    artifact_sha256: str | None
+    feature_set: str
+    metrics: Mapping[str, float]
+    reasons: tuple[str, ...]
+    caused_by: str
+    changed_at_ms: int
+
+
+class Traffic(Value):
+    """The part of one version in a deployment."""
+
+    variant: str
+    version: int
+    share: float
+    artifact_sha256: str
+    feature_set: str
+
+
+class DeploymentDecided(Event):
+    """The traffic that each version shall get from now on."""
+
+    schema_name = "deployment-decided"
+
+    deployment_id: str
+    model: str
+    epoch: int
+    traffic: tuple[Traffic, ...]
+    scoring_since_ms: int
+    caused_by: str
+    reason: str
+    decided_by: str
+    decided_at_ms: int
+
+
+class ServingStatusReported(Event):
+    """What a serving process really does with a deployment."""
+
+    schema_name = "serving-status-reported"
+
+    model: str
+    process: str
+    partition: int
+    epoch: int
+    version: int
+    status: Literal["SERVING", "FAILED"]
+    from_offset: int
+    reason: str | None
+    reported_at_ms: int
+
+
+class ModelMetricsMeasured(Event):
+    """Prequential metrics of one version over a window of labelled predictions."""
+
+    schema_name = "model-metrics-measured"
+
+    metrics_id: str
+    model: str
+    version: int
+    partition: int
+    until_offset: int
+    window_rows: int
+    total_rows: int
+    until_time_ms: int
+    metrics: Mapping[str, float]
+    measured_at_ms: int
+
+
+class DriftDetected(Event):
+    """A detector's verdict on one subject, with the evidence."""
+
+    schema_name = "drift-detected"
+
+    drift_id: str
+    model: str
+    version: int
+    subject: str
+    detector: str
+    severity: Severity
+    partition: int
+    sample_offset: int
+    event_id: str
+    time_ms: int
+    before: float
+    after: float
+    before_rows: int
+    after_rows: int
+    parameters: Mapping[str, float]
+    detected_at_ms: int
+
+
+class AlertRaised(Event):
+    """Something that an operator should look at."""
+
+    schema_name = "alert-raised"
+
+    alert_id: str
+    service: str
+    severity: Literal["WARNING", "CRITICAL"]
+    reason: str
+    subject: str
+    message: str
+    raised_at_ms: int
+
+
+class AuditRecorded(Event):
+    """Who decided what, and why."""
+
+    schema_name = "audit-recorded"
+
+    audit_id: str
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    caused_by: str | None
+    recorded_at_ms: int
+
+
+EVENTS: tuple[type[Event], ...] = (
+    LabelObserved, SampleRecorded, PredictionMade, ObservationsRecorded, DataSnapshotTaken, RetrainModel,
+    TrainingRunChanged, ModelVersionChanged, DeploymentDecided, ServingStatusReported, ModelMetricsMeasured,
+    DriftDetected, AlertRaised, AuditRecorded,
+)  # fmt: skip

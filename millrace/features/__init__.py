@@ -1,0 +1,1 @@
+"""Streaming features: one definition, computed row by row, pure."""

@@ -1,0 +1,1 @@
+"""What is kept outside the log: model files, addressed by their content."""

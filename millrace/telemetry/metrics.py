@@ -1,0 +1,39 @@
+"""Every metric once, with its kind and unit. Labels are services, topics, models and reasons, never entities.
+
+Names follow the Prometheus rules: base units, the unit last, ``_total`` on counters.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+LANE_RECOVERIES = Counter(
+    "millrace_lane_recoveries_total", "Times a lane threw its state away and recovered.", ["service"]
+)
+RECORDS_IN = Counter("millrace_records_in_total", "Records taken from the bus, by topic.", ["service", "topic"])
+RECORDS_OUT = Counter("millrace_records_out_total", "Records written to the bus, by topic.", ["service", "topic"])
+DEAD_LETTERS = Counter("millrace_dead_letters_total", "Records refused, by reason.", ["stream", "reason"])
+BATCH_SECONDS = Histogram(
+    "millrace_batch_seconds", "Time to process one micro-batch.", ["service"], buckets=LATENCY_BUCKETS_S
+)
+EVENT_TO_PREDICTION_SECONDS = Histogram(
+    "millrace_event_to_prediction_seconds",
+    "Log time of an event to the scoring of its micro-batch.",
+    ["model"],
+    buckets=LATENCY_BUCKETS_S,
+)
+MODEL_VERSION = Gauge("millrace_model_version", "Version of the model that this process serves.", ["model"])
+MODEL_EPOCH = Gauge("millrace_model_epoch", "Epoch of the deployment that this process serves.", ["model"])
+MODEL_LOAD_FAILURES = Counter("millrace_model_load_failures_total", "Models that serving refused to load.", ["model"])
+MODEL_ACCURACY = Gauge(
+    "millrace_model_accuracy_ratio", "Prequential accuracy over the newest window.", ["model", "version"]
+)
+DRIFTS = Counter("millrace_drifts_total", "Drift events, by severity.", ["model", "severity"])
+RETRAIN_REQUESTS = Counter("millrace_retrain_requests_total", "Retrain requests sent by the monitor.", ["model"])
+TRAINING_RUNS = Counter("millrace_training_runs_total", "Training runs ended, by outcome.", ["model", "status"])
+TRAINING_SECONDS = Histogram(
+    "millrace_training_seconds", "Duration of a training run.", ["model"], buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
+)
+VERSIONS_DECIDED = Counter(
+    "millrace_versions_decided_total", "Registry decisions about runs, by outcome.", ["model", "status"]
+)

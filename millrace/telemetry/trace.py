@@ -1,0 +1,37 @@
+"""W3C trace context, carried in the ``traceparent`` header from an event to its prediction.
+
+An event that comes with a trace keeps it. One that comes without starts a trace only if it falls into the sampled
+share, decided by a hash of its place in the log, so that a replay samples the same events.
+"""
+
+import hashlib
+import re
+
+HEADER = "traceparent"
+_FORM = re.compile(rb"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+
+
+def child(traceparent: bytes | None, place: str) -> bytes | None:
+    """The context for the next step of a trace: the same trace id, a span id derived from ``place``.
+
+    >>> child(b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01", "samples/0/7")
+    b'00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-f9e76406a301394d-01'
+    >>> child(b"garbage", "samples/0/7") is None
+    True
+    """
+    match = _FORM.match(traceparent) if traceparent else None
+    if match is None or match[1] == b"0" * 32:
+        return None
+    return b"00-%b-%b-%b" % (match[1], _digest("span:" + place)[:16], match[3])
+
+
+def start(place: str, sampled_share: float) -> bytes | None:
+    """A new sampled trace for the record at ``place``, or None if it is not in the share (0 to 1)."""
+    digest = _digest("trace:" + place)
+    if int(digest[:8], 16) >= sampled_share * 0x1_0000_0000:
+        return None
+    return b"00-%b-%b-01" % (digest[:32], _digest("span:" + place)[:16])
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).hexdigest().encode()

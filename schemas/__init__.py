@@ -1,0 +1,1 @@
+"""The contract as data: one folder per event, one Avro file per version. See README.md here."""

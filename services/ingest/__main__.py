@@ -1,0 +1,19 @@
+"""Entry: ``python -m services.ingest``."""
+
+from millrace.bus.service import Context, main
+from services.ingest.settings import Settings
+from services.ingest.shell import IngestService
+
+
+def run() -> None:
+    """Read the environment and serve until stopped."""
+    settings = Settings()
+
+    def build(context: Context) -> IngestService:
+        return IngestService(context, max_records=settings.max_records, trace_share=settings.trace_share)
+
+    main("ingest", settings, build)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,57 @@
+"""What serving decides: which deployment is in force. Pure.
+
+- The newest epoch wins; one that is not newer than what is in force is never applied (an old event may come again).
+- A deployment takes effect between two micro-batches, and only when its model is loaded; until then, and if it cannot
+  be loaded, the one before goes on.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from millrace.contracts.events import DeploymentDecided
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is wanted and what is in force.
+
+    ``wanted`` holds the deployments not yet tried, newest last; ``failed`` the epochs that could not be loaded.
+    """
+
+    serving: DeploymentDecided | None = None
+    wanted: tuple[DeploymentDecided, ...] = ()
+    failed: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Epoch in force; 0 before the first."""
+        return self.serving.epoch if self.serving else 0
+
+
+INITIAL = State()
+
+
+def evolve(state: State, deployment: DeploymentDecided) -> State:
+    """A deployment was decided. One that is not newer than all known changes nothing."""
+    newest = max([state.epoch, *state.failed, *(one.epoch for one in state.wanted)])
+    if deployment.epoch <= newest:
+        return state
+    return replace(state, wanted=(*state.wanted, deployment))
+
+
+def next_to_load(state: State) -> DeploymentDecided | None:
+    """The deployment to load now: the newest wanted; the ones before it only if it fails."""
+    return state.wanted[-1] if state.wanted else None
+
+
+def loaded(state: State, deployment: DeploymentDecided) -> State:
+    """Its model is ready: it is in force, older wishes are void, newer ones stay."""
+    if deployment.epoch <= state.epoch:
+        return state
+    later = tuple(one for one in state.wanted if one.epoch > deployment.epoch)
+    return replace(state, serving=deployment, wanted=later)
+
+
+def refused(state: State, deployment: DeploymentDecided, reason: str) -> State:
+    """Its model cannot be served: remember why, and fall back to the wish before it."""
+    others = tuple(one for one in state.wanted if one.epoch != deployment.epoch)
+    return replace(state, wanted=others, failed={**state.failed, deployment.epoch: reason})
