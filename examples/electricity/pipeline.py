@@ -18,8 +18,6 @@ its movements, the frozen model keeps 89.1 % and the loop adds next to nothing (
 
 One feature must never be added: the price minus its mean over the last 48 rows. It is the label's own definition.
 """
-# ruff: noqa: INP001
-# A model project is a folder, not a package.
 
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline

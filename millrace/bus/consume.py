@@ -97,9 +97,12 @@ class Lanes:
         self._failed, self._member = loop.create_future(), loop.create_future()
         member = await self._transport.join(self._group, self._topics, self)
         self._member.set_result(member)
+        watch = asyncio.ensure_future(member.failure())
         try:
-            await self._failed
+            await asyncio.wait([self._failed, watch], return_when=asyncio.FIRST_COMPLETED)
+            await (self._failed if self._failed.done() else watch)
         finally:
+            watch.cancel()
             await member.close()
 
     async def assigned(self, numbers: frozenset[int]) -> None:

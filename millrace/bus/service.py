@@ -5,51 +5,23 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
 import uvicorn
-from fastapi import FastAPI
 
-from millrace.bus.clock import Clock, SystemClock
+from millrace.bus.clock import SystemClock
+from millrace.bus.context import Context, Service
 from millrace.bus.kafka import KafkaTransport
 from millrace.bus.tasks import run_together
-from millrace.bus.transport import Transport
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import MillraceError
-from millrace.contracts.project import Project, load_project
+from millrace.contracts.project import load_project
 from millrace.contracts.registry_client import SchemaRegistry
 from millrace.contracts.settings import ServiceSettings
 from millrace.telemetry import log
 from millrace.telemetry.health import build_app
 
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """All that a service is given. ``process`` names this process in what it reports."""
-
-    project: Project
-    transport: Transport
-    codec: Codec
-    clock: Clock
-    process: str
-
-
-class Service(Protocol):
-    """One of the five."""
-
-    async def run(self) -> None:
-        """Work until cancelled. An error that is raised ends the process, and its supervisor starts it again."""
-        ...
-
-    def checks(self) -> Mapping[str, str | None]:
-        """Readiness: each check's name, with None when it passes, else what is wrong."""
-        ...
-
-    def add_routes(self, app: FastAPI) -> None:
-        """Add the service's own HTTP paths, if it has any."""
-        ...
+__all__ = ["Context", "Service", "main"]
 
 
 def main(name: str, settings: ServiceSettings, build: Callable[[Context], Service]) -> None:

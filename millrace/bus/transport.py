@@ -46,6 +46,7 @@ class Producer(Protocol):
 
         Returns the offset given to each record, in their order. Raises ``FencedError`` if a newer owner exists,
         ``UnclearError`` if the outcome is unknown. After either, only ``close`` may be called.
+        ``RecordTooLargeError`` is raised before anything is written; the producer stays usable.
         """
         ...
 
@@ -85,8 +86,12 @@ class GroupMember(Protocol):
         """Whether everything stable at the time of the last fetch has been fetched. False while unknown."""
         ...
 
+    async def failure(self) -> None:
+        """Wait until the membership fails for good, and raise why: a listener's error, or the group's refusal."""
+        ...
+
     async def close(self) -> None:
-        """Leave the group. ``revoked`` is called for what is still owned."""
+        """Leave the group. ``revoked`` is called for what is still owned. Never raises; safe to call twice."""
         ...
 
 
@@ -94,7 +99,7 @@ class Transport(Protocol):
     """A connection to the log. See the module's docstring for the semantics."""
 
     async def create_topics(self, specs: Iterable[TopicSpec]) -> None:
-        """Create the topics that are missing. One that exists with other partitions is an error that names both."""
+        """Create the topics that are missing. Raises ``TopicMismatchError`` for one that has other partitions."""
         ...
 
     async def bounds(self, topic: str, partition: int) -> Bounds:

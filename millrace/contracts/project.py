@@ -7,6 +7,8 @@ them is found here, before anything runs, as a ``ProjectError`` that names the f
 
 import hashlib
 import json
+import re
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +21,9 @@ from millrace.contracts.feature_spec import FeatureSpec, feature_set_id
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
 _TO_MS = {"timestamp-millis": 1.0, "timestamp-micros": 1e-3, "local-timestamp-millis": 1.0, None: 1.0}
+_RESERVED = re.compile(
+    r"offset|is_label|event_id|time_ms|version|value|label|score_\d+"
+)  # columns of contracts/frames.py
 _NUMERIC = {"int", "long", "float", "double", "boolean"}
 
 
@@ -147,6 +152,22 @@ class Rollout(_Section):
     strategy: Literal["immediate"] = "immediate"
 
 
+class Dataset(_Section):
+    """A file with history, for ``millrace publish`` and ``millrace demo``: one row is one event, then its label.
+
+    Columns named like fields of the event are taken as they are. What the file lacks is made: an id from ``id_prefix``
+    and the row's number, one ``entity`` for all rows, and a time from ``start`` and ``every_s``. A label follows its
+    event by ``label.delay_s``.
+    """
+
+    file: str
+    label_column: str
+    id_prefix: str = "row-"
+    entity: str | None = None
+    start: datetime | None = None
+    every_s: float | None = Field(None, gt=0)
+
+
 class Project(_Section):
     """A checked model project."""
 
@@ -165,6 +186,7 @@ class Project(_Section):
     gates: Gates
     monitors: Monitors = Monitors()
     rollout: Rollout = Rollout()
+    dataset: Dataset | None = None
 
     @model_validator(mode="after")
     def _fields_exist(self) -> "Project":
@@ -186,6 +208,10 @@ class Project(_Section):
         names = [spec.name for spec in self.features]
         if len(set(names)) != len(names):
             msg = f"feature names must differ, got {sorted(name for name in names if names.count(name) > 1)} twice"
+            raise ValueError(msg)
+        reserved = sorted(name for name in names if _RESERVED.fullmatch(name))
+        if reserved:
+            msg = f"features may not be named {reserved}: the monitor's frames use these names; choose others"
             raise ValueError(msg)
         if self.training.holdout_rows * 2 > min(self.training.first_rows, self.training.window_rows):
             msg = f"training.holdout_rows {self.training.holdout_rows} leaves too little to train on; use at most half"

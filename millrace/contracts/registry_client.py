@@ -201,8 +201,11 @@ def _as_body(schema: JsonSchema) -> dict[str, Any]:
 
 
 def _from_body(body: dict[str, Any]) -> JsonSchema:
-    """The schema in an answer. A type alone, such as ``"string"``, is put into the form of a dictionary."""
-    schema = json.loads(body["schema"])
+    """The schema in an answer. What is no dictionary (a bare type, Protobuf) becomes one that no reader accepts."""
+    try:
+        schema = json.loads(body["schema"])
+    except (ValueError, TypeError):
+        return {"type": str(body.get("schemaType", "unknown"))}
     return schema if isinstance(schema, dict) else {"type": schema}
 
 

@@ -7,7 +7,7 @@ on the wire nothing changes. ``decimal`` is kept, because its bytes mean nothing
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -66,8 +66,10 @@ class Schema:
             canonical = to_parsing_canonical_form(parsed)
         except (SchemaParseException, UnknownType, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ProjectError(f"not a valid Avro schema: {error}; see https://avro.apache.org/docs/") from error
-        if not isinstance(parsed, dict) or parsed.get("type") != "record":
-            raise ProjectError(f"an event is a record, this schema is of type {raw.get('type')!r}")
+        if not isinstance(parsed, dict) or parsed.get("type") != "record" or "fields" not in raw:
+            raise ProjectError(f"an event is a record with fields, this schema is of type {raw.get('type')!r}")
+        if any(_takes_no_bytes(items, parsed["__named_schemas"]) for items in _item_types(parsed)):
+            raise ProjectError("an array of items that take no bytes: ten bytes could then claim 2^60 of them")
         return cls(raw, parsed, canonical)
 
 
@@ -97,6 +99,31 @@ def _without(schema: Any, dropped: frozenset[str]) -> Any:
         for key, value in schema.items()
         if key not in dropped
     }
+
+
+def _item_types(kind: Any) -> Iterator[Any]:
+    """The types of the items of every array in a parsed schema."""
+    if isinstance(kind, list):
+        for branch in kind:
+            yield from _item_types(branch)
+    elif isinstance(kind, dict):
+        if kind["type"] == "array":
+            yield kind["items"]
+        inner = [kind[part] for part in ("items", "values", "type") if isinstance(kind.get(part), dict | list)]
+        for part in (*inner, *kind.get("fields", ())):
+            yield from _item_types(part)
+
+
+def _takes_no_bytes(kind: Any, named: Mapping[str, Any], within: frozenset[str] = frozenset()) -> bool:
+    """Whether every value of this type is written as nothing. A record within itself is: it could never end."""
+    kind = named.get(kind, {"type": kind}) if isinstance(kind, str) else kind
+    if isinstance(kind, list):
+        return False
+    if kind["type"] == "record":
+        inside = within | {kind["name"]}
+        parts = [field["type"] for field in kind["fields"]]
+        return all(str(part) in inside or _takes_no_bytes(part, named, inside) for part in parts)
+    return bool(kind["type"] == "null" or (kind["type"] == "fixed" and kind["size"] == 0))
 
 
 def names() -> tuple[str, ...]:

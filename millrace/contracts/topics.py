@@ -58,11 +58,15 @@ class TopicRow:
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as the broker is asked to create it."""
+    """A topic as the broker is asked to create it.
+
+    ``log_append_time`` lets the broker's clock stamp the records. What upstream writes keeps the producer's time.
+    """
 
     name: str
     partitions: int
     retention_ms: int
+    log_append_time: bool = True
 
 
 EVENTS = TopicRow(
@@ -261,4 +265,5 @@ def topic_name(row: TopicRow, project: Project) -> str:
 def specs(project: Project) -> Iterator[TopicSpec]:
     """Every topic that the project needs, ready to be created."""
     for row in TABLE:
-        yield TopicSpec(topic_name(row, project), row.partitions or project.partitions, row.retention_ms)
+        partitions = row.partitions or project.partitions
+        yield TopicSpec(topic_name(row, project), partitions, row.retention_ms, log_append_time=not row.is_input)

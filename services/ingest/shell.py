@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from millrace.bus.consume import Lanes, Step
 from millrace.bus.deadletter import dead_letter
-from millrace.bus.service import Context
+from millrace.bus.context import Context
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError, UndecodableError, UnknownSchemaError

@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import FastAPI
 
 from millrace.bus.consume import Lanes, Step
-from millrace.bus.service import Context
+from millrace.bus.context import Context
 from millrace.bus.tasks import run_together
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics

@@ -1,0 +1,40 @@
+# Two commands: make demo, make test. Each builds its own environment the first time.
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check sim up clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(READY): requirements.lock pyproject.toml
+	@python3 -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed, python3 is " + sys.version) if not (3, 11) <= sys.version_info < (3, 14) else 0'
+	test -x $(PY) || python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY) ## Build the environment in .venv
+
+demo: $(READY) ## Run the whole loop on real data, with a live view; writes reports/demo.json and .html
+	$(VENV)/bin/millrace demo examples/electricity $(ARGS)
+
+test: $(READY) ## Run the tests, on a real broker and schema registry
+	$(PY) -m pytest $(ARGS)
+
+check: $(READY) ## Lint, format, types, import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+sim: $(READY) ## Run the whole loop in one process on a virtual clock, twice, and compare byte for byte
+	$(VENV)/bin/millrace sim examples/electricity $(ARGS)
+
+up: $(READY) ## Run broker, registry and services until Ctrl-C
+	$(VENV)/bin/millrace up examples/electricity $(ARGS)
+
+clean: ## Remove the environment and everything that was run
+	rm -rf $(VENV) .millrace reports

@@ -1,0 +1,176 @@
+"""A member of a consumer group: it says which partition numbers are ours, and reads those."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+
+from millrace.bus.kafka.reader import Reader
+from millrace.bus.kafka.settings import KafkaSettings, stop
+from millrace.bus.transport import GroupListener
+from millrace.bus.types import Record, TopicPartition
+from millrace.contracts.errors import BusError, TopicMismatchError
+from millrace.telemetry.log import get_logger
+
+log = get_logger(__name__)
+
+NEVER_MS = 2**31 - 1
+WATCH_S = 1.0  # how often the membership is asked whether it is still well
+
+
+class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
+    """A member of a consumer group."""
+
+    def __init__(self, settings: KafkaSettings, group: str, topics: tuple[str, ...], listener: GroupListener) -> None:
+        self.closed = False
+        self._settings = settings
+        self._group = group
+        self._topics = topics
+        self._listener = listener
+        self._owned: frozenset[int] = frozenset()
+        self._readers: dict[TopicPartition, Reader] = {}
+        self._turns = 0
+        self._error: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._answered = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._consumer = AIOKafkaConsumer(
+            **settings.client(),
+            group_id=group,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.session_timeout_ms // 6,
+            rebalance_timeout_ms=settings.rebalance_timeout_ms,
+            max_poll_interval_ms=NEVER_MS,  # it is never polled for records
+            partition_assignment_strategy=(RangePartitionAssignor,),  # the same numbers of each topic
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # of no effect: its partitions are paused, and nobody takes its records
+            fetch_max_bytes=1,
+            max_partition_fetch_bytes=1,
+        )
+
+    async def start(self) -> None:
+        """Join, and wait for the first assignment, which may be empty."""
+        await self._consumer.start()
+        self._consumer.subscribe(topics=self._topics, listener=self)
+        self._spawn(self._watch())
+        await self._answered.wait()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self) -> None:
+        """The group's refusals (authorisation, a broken coordinator) come out of a consumer only when it is polled."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await self._consumer.getmany(timeout_ms=0)
+            except KafkaError as error:
+                if error.retriable:
+                    log.warning("group membership is in trouble", group=self._group, error=repr(error))
+                else:
+                    self._fail(BusError(f"group {self._group}: {error!r}"))
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._error.done():
+            self._error.set_exception(error)
+            self._error.exception()  # seen: the loop need not complain if nobody asks
+
+    async def on_partitions_assigned(self, assigned: set[KafkaPartition]) -> None:
+        """Called by aiokafka, which would swallow what this raises."""
+        by_topic = {topic: {at.partition for at in assigned if at.topic == topic} for topic in self._topics}
+        numbers = frozenset(by_topic[self._topics[0]])
+        try:
+            self._consumer.pause(*assigned)
+            self._check_numbers(by_topic)
+            if numbers and not self.closed:
+                self._owned = numbers
+                await self._listener.assigned(numbers)
+        except Exception as error:  # noqa: BLE001 - kept, and raised by failure() and fetch()
+            self._fail(error)
+        self._answered.set()
+
+    def _check_numbers(self, by_topic: dict[str, set[int]]) -> None:
+        if len({frozenset(numbers) for numbers in by_topic.values()}) != 1:
+            raise TopicMismatchError(f"group {self._group}: not the same numbers of each topic: {by_topic}")
+
+    async def on_partitions_revoked(self, revoked: set[KafkaPartition]) -> None:  # noqa: ARG002 - all of them, always
+        """Called by aiokafka, which would swallow what this raises."""
+        await self._give_up()
+
+    async def _give_up(self) -> None:
+        numbers, self._owned = self._owned, frozenset()
+        try:
+            if numbers:
+                await self._listener.revoked(numbers)
+        except Exception as error:  # noqa: BLE001 - kept, and raised by failure() and fetch()
+            self._fail(error)
+        readers, self._readers = list(self._readers.values()), {}
+        await asyncio.gather(*(reader.close() for reader in readers))
+
+    async def failure(self) -> None:
+        """Wait until the membership fails, and raise why."""
+        await asyncio.shield(self._error)
+
+    async def fetch(self, number: int, topics: Iterable[str], max_records: int, timeout_s: float) -> list[Record]:
+        """The next records of partition ``number`` of these topics, or an empty list after ``timeout_s``."""
+        if self._error.done():
+            self._error.result()
+        self._turns += 1
+        readers = [self._readers[at] for topic in topics if (at := TopicPartition(topic, number)) in self._readers]
+        readers = readers[::-1] if self._turns % 2 else readers  # lest a long backlog of one topic hide the others
+        records: list[Record] = []
+        for reader in readers:
+            if len(records) < max_records:
+                records += await reader.take(max_records - len(records), 0)
+        if records or timeout_s <= 0:
+            return records
+        return await self._first(readers, max_records, timeout_s)
+
+    @staticmethod
+    async def _first(readers: list[Reader], max_records: int, timeout_s: float) -> list[Record]:
+        """What comes first, from whichever topic. Cancelling the others loses nothing: they had nothing to take."""
+        tasks = [asyncio.create_task(reader.take(max_records, timeout_s)) for reader in readers]
+        if not tasks:
+            await asyncio.sleep(timeout_s)
+            return []
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        found: list[Record] = []
+        for each in ended:
+            if isinstance(each, list):
+                found += each
+            elif not isinstance(each, asyncio.CancelledError):
+                raise each
+        return found
+
+    def seek(self, topic: str, number: int, offset: int) -> None:
+        """The next fetch of that partition starts at ``offset``."""
+        at = TopicPartition(topic, number)
+        if at in self._readers:
+            self._spawn(self._readers[at].close())
+        self._readers[at] = Reader(self._settings, at, offset)
+
+    def caught_up(self, topic: str, number: int) -> bool:
+        """Whether everything stable at the time of the last fetch has been fetched. False while unknown."""
+        reader = self._readers.get(TopicPartition(topic, number))
+        return reader is not None and reader.stable is not None and reader.position >= reader.stable
+
+    async def close(self) -> None:
+        """Leave the group. Never raises."""
+        if self.closed:
+            return
+        self.closed = True
+        await self._give_up()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(self._consumer, self._settings.close_timeout_ms)

@@ -1,0 +1,139 @@
+"""The one owner of a transactional id."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+
+from millrace.bus.kafka.settings import KafkaSettings, stop
+from millrace.bus.partitioner import partition_of
+from millrace.bus.types import RECORD_BYTES_MAX, OutRecord, TopicPartition
+from millrace.contracts.errors import FencedError, RecordTooLargeError, UnclearError
+
+UNCLEAR = (KafkaError, TimeoutError, OSError, AssertionError, asyncio.InvalidStateError)  # the last two are aiokafka's
+BATCH_BYTES_MAX = RECORD_BYTES_MAX + 40_000  # room for the framing of one largest record; below the broker's 1,048,588
+
+
+class KafkaProducer:
+    """The one owner of a transactional id."""
+
+    def __init__(self, settings: KafkaSettings, transactional_id: str) -> None:
+        self.closed = False
+        self._settings = settings
+        self._id = transactional_id
+        self._open = False
+        self._producer = AIOKafkaProducer(
+            **settings.client(),
+            transactional_id=transactional_id,
+            transaction_timeout_ms=settings.transaction_timeout_ms,
+            retry_backoff_ms=settings.retry_backoff_ms,
+            compression_type=settings.compression,
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=BATCH_BYTES_MAX,
+            acks="all",
+        )
+
+    async def start(self) -> None:
+        """Fence the earlier owner. The broker answers once its transaction is aborted or committed everywhere."""
+        await self._producer.start()
+
+    async def commit(
+        self,
+        records: Sequence[OutRecord],
+        group: str | None = None,
+        positions: Mapping[TopicPartition, int] | None = None,
+    ) -> list[int]:
+        """Write all records and the group's positions in one transaction; returns the records' offsets."""
+        too_large = next((record for record in records if record.size_bytes > RECORD_BYTES_MAX), None)
+        if too_large is not None:
+            raise RecordTooLargeError(f"{too_large.topic}: {too_large.size_bytes} bytes, most is {RECORD_BYTES_MAX}")
+        if not records and not positions:
+            return []
+        try:
+            async with asyncio.timeout(self._settings.commit_timeout_ms / 1000):
+                return await self._commit(records, group, positions)
+        except UNCLEAR as error:
+            if _is_fenced(error):
+                raise FencedError(f"{self._id}: another owner has taken over") from error
+            raise UnclearError(f"{self._id}: the commit ended with {error!r}") from error
+
+    async def _commit(
+        self, records: Sequence[OutRecord], group: str | None, positions: Mapping[TopicPartition, int] | None
+    ) -> list[int]:
+        await self._producer.begin_transaction()
+        self._open = True
+        if positions:  # first, or an abort between the two hangs (aiokafka#1004)
+            assert group is not None, "positions belong to a group"
+            offsets = {KafkaPartition(*at): offset for at, offset in positions.items()}
+            await self._producer.send_offsets_to_transaction(offsets, group)
+        written = await self._write(records)
+        self._open = False  # from here on only the broker knows
+        await self._producer.commit_transaction()
+        return written
+
+    async def _write(self, records: Sequence[OutRecord]) -> list[int]:
+        """Send the records in batches, one sequence for each partition, and wait for the offset of each."""
+        places: dict[KafkaPartition, list[int]] = {}
+        for place, record in enumerate(records):
+            number = record.partition
+            if number is None:
+                number = partition_of(record.key, len(await self._producer.partitions_for(record.topic)))
+            places.setdefault(KafkaPartition(record.topic, number), []).append(place)
+        sent = [await self._send(at, mine, records) for at, mine in places.items()]
+        offsets = [0] * len(records)
+        for batch in sent:
+            for written, mine in batch:
+                base = (await written).offset
+                if base < 0:  # a repeat of a batch that the broker has, but whose place it has forgotten
+                    raise UnclearError(f"{self._id}: the broker does not say where it put a batch")
+                for place, index in enumerate(mine):
+                    offsets[index] = base + place
+        return offsets
+
+    async def _send(
+        self, at: KafkaPartition, places: list[int], records: Sequence[OutRecord]
+    ) -> list[tuple[asyncio.Future[Any], list[int]]]:
+        sent: list[tuple[asyncio.Future[Any], list[int]]] = []
+        batch, mine = self._producer.create_batch(), list[int]()
+        for place in places:
+            record = records[place]
+            fields = {"key": record.key, "value": record.value, "headers": list(record.headers), "timestamp": None}
+            if batch.append(**fields) is None:
+                sent.append((await self._producer.send_batch(batch, at.topic, partition=at.partition), mine))
+                batch, mine = self._producer.create_batch(), []
+                batch.append(**fields)
+            mine.append(place)
+        sent.append((await self._producer.send_batch(batch, at.topic, partition=at.partition), mine))
+        return sent
+
+    async def close(self) -> None:
+        """Abort what is open and release the connection. Never raises."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._open:
+            with contextlib.suppress(Exception):  # the next owner or the transaction timeout aborts it as well
+                async with asyncio.timeout(self._settings.close_timeout_ms / 1000):
+                    await self._producer.abort_transaction()
+        await stop(self._producer, self._settings.close_timeout_ms)
+        self._acknowledge_failures()
+        await self._producer.client.close()  # stop() never came to it if it was cut short; twice does no harm
+
+    def _acknowledge_failures(self) -> None:
+        """Aiokafka keeps the error it gave us in futures of its own, and the loop would log each as never retrieved."""
+        for future in (self._producer._sender.sender_task, self._producer._txn_manager.wait_for_transaction_end()):  # noqa: SLF001
+            if future is not None and future.done() and not future.cancelled():
+                future.exception()
+
+
+def _is_fenced(error: BaseException | None) -> bool:
+    """Whether a newer owner is behind it. The causes count too: aiokafka wraps what its sender failed on."""
+    while error is not None:
+        if isinstance(error, ProducerFenced | InvalidProducerEpoch):
+            return True
+        error = error.__cause__
+    return False

@@ -1,0 +1,79 @@
+"""One partition, read from one offset on."""
+
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from millrace.bus.kafka.settings import KafkaSettings, bounded, stop
+from millrace.bus.types import Record, TopicPartition
+from millrace.contracts.errors import BusError, OffsetGoneError
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.timestamp,
+        message.key,
+        message.value,
+        message.headers,
+    )
+
+
+class Reader:
+    """One partition from one offset on. ``position`` is the offset after what was handed over."""
+
+    def __init__(self, settings: KafkaSettings, at: TopicPartition, start: int) -> None:
+        self.at = at
+        self.position = start
+        self.stable: int | None = None
+        self._settings = settings
+        self._partition = KafkaPartition(at.topic, at.partition)
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                **self._settings.client(),
+                group_id=None,
+                isolation_level="read_committed",
+                auto_offset_reset="none",
+                enable_auto_commit=False,
+            )
+            self._consumer = consumer
+            try:
+                async with bounded(f"reading {self.at}", self._settings.call_timeout_ms):
+                    await consumer.start()
+                    there = self.at.topic in await consumer.topics()
+            except BaseException:
+                await self.close()
+                raise
+            if not there:
+                await self.close()
+                raise BusError(f"topic {self.at.topic} does not exist; create it first")
+            consumer.assign([self._partition])
+            consumer.seek(self._partition, self.position)
+        return self._consumer
+
+    async def take(self, max_records: int, timeout_s: float) -> list[Record]:
+        """The next records, or none after the time is over."""
+        consumer = await self._started()
+        try:
+            found = await consumer.getmany(self._partition, timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            self.position = await consumer.position(self._partition)
+        except OffsetOutOfRangeError as error:
+            msg = f"{self.at.topic}/{self.at.partition}: offset {self.position} is not in the log any more"
+            raise OffsetGoneError(msg) from error
+        except KafkaError as error:
+            raise BusError(f"reading {self.at}: {error!r}") from error
+        self.stable = consumer.last_stable_offset(self._partition)
+        return [_record(message) for message in found.get(self._partition, ())]
+
+    async def close(self) -> None:
+        """Close the connection. Never raises."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await stop(consumer, self._settings.close_timeout_ms)

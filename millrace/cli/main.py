@@ -1,0 +1,62 @@
+"""``millrace``: one command for the model owner, the operator and the newcomer.
+
+Commands are found by name and imported only when they run, so that ``--help`` answers at once.
+"""
+
+import sys
+from importlib import import_module
+
+import click
+
+from millrace import __version__
+from millrace.contracts.errors import MillraceError
+
+COMMANDS = {
+    "demo": "Run the whole loop on the example, with a live view.",
+    "up": "Run broker, schema registry and the five services until Ctrl-C.",
+    "status": "Show what runs, where, and whether it is ready.",
+    "init": "Write a first model project to start from.",
+    "check": "Check a model project.",
+    "publish": "Send a CSV or Parquet file as events and labels.",
+    "models": "Show the versions of the models, and why each serves or not.",
+    "retrain": "Ask for a retrain of the model.",
+    "dead-letters": "List and show refused records.",
+    "sim": "Run the whole loop in one process on a virtual clock.",
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are met."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"millrace.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        command.short_help = COMMANDS[cmd_name]
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="millrace")
+def cli() -> None:
+    """Machine learning in production as a closed loop over an event log."""
+
+
+def main() -> None:
+    """Entry of the ``millrace`` command: errors raised on purpose end as one clear message, status 1."""
+    try:
+        cli()
+    except MillraceError as error:
+        click.secho(f"millrace: {error}", err=True, fg="red")
+        sys.exit(1)

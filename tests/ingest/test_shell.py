@@ -1,0 +1,122 @@
+"""Ingest on the memory bus: bad input, restarts, snapshots, traces."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from millrace.bus.deadletter import why
+from millrace.contracts import topics
+from services.ingest.shell import IngestService
+from tests.support import EPOCH_MS, MINUTE_MS, World, tiny_project
+
+GIVE_UP_S = 20.0
+
+
+@pytest.fixture
+async def world(tmp_path):
+    return await World.create(tiny_project(tmp_path))
+
+
+@contextlib.asynccontextmanager
+async def ingest(world: World) -> AsyncIterator[IngestService]:
+    """A running ingest."""
+    context = world.context("ingest")
+    service = IngestService(context, max_records=50, trace_share=0.0)
+    task = asyncio.create_task(service.run())
+    try:
+        yield service
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await context.transport.close()
+
+
+async def until(world: World, row: topics.TopicRow, count: int) -> list[dict]:
+    """Poll until the topic holds that many records."""
+    async with asyncio.timeout(GIVE_UP_S):
+        while len(found := await world.records(row)) < count:
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def test_bad_records_become_dead_letters_and_the_next_good_one_is_served(world):
+    """Each kind of bad record ends as a dead letter with its reason and its bytes; good ones around it go on."""
+    good, duplicate, last = [await world.event(id=name) for name in ("good", "good", "last")]
+    await world.send(
+        topics.EVENTS,
+        good,
+        ("w", b"not avro"),
+        ("w", b"\0\0\0\x03\xe7rest"),
+        await world.event(id="high", x=99.0),
+        await world.event(id="none", x=None),
+        duplicate,
+        last,
+    )
+    async with ingest(world):
+        letters = await until(world, topics.DEAD_LETTERS, 5)
+        samples = await until(world, topics.SAMPLES, 2)
+    reasons = [why(letter)["reason"] for letter in letters]
+
+    assert ["undecodable", "unknown-schema", "out-of-range", "missing-field", "duplicate-event"] == reasons
+    assert letters[0].value == b"not avro"
+    assert why(letters[2]) == {
+        "reason": "out-of-range", "message": "field 'x' is 99.0, expected -10.0 to 10.0", "topic": "tiny-events",
+        "partition": "0", "offset": "3",
+    }  # fmt: skip
+    assert [record.key for record in samples] == [b"w", b"w"]
+    assert [value["event_id"] for value in await world.values(topics.SAMPLES)] == ["good", "last"]
+
+
+async def test_a_bad_label_is_a_dead_letter(world):
+    """A class that the project does not have is named in the reason."""
+    await world.send(topics.EVENTS, await world.event(id="a"))
+    await world.send(topics.LABELS, await world.label("a", "maybe", EPOCH_MS + 1), await world.label("b", 1.0, EPOCH_MS))
+    async with ingest(world):
+        letters = await until(world, topics.DEAD_LETTERS, 2)
+
+    assert [why(letter)["reason"] for letter in letters] == ["bad-label", "label-without-event"]
+    assert "'maybe' is neither one of ['no', 'yes']" in why(letters[0])["message"]
+
+
+async def test_a_restart_goes_on_as_if_nothing_had_happened(world):
+    """Features, duplicates and snapshots after a restart are those of an undisturbed run."""
+    times = [EPOCH_MS + number * MINUTE_MS for number in range(24)]
+    events = [await world.event(id=f"e{n}", at=at, x=float(n % 7)) for n, at in enumerate(times)]
+    labels = [await world.label(f"e{n}", n % 2, at + MINUTE_MS // 2) for n, at in enumerate(times)]
+    await world.send(topics.EVENTS, *events[:12])
+    await world.send(topics.LABELS, *labels[:12])
+    async with ingest(world):
+        await until(world, topics.SAMPLES, 24)
+    await world.send(topics.EVENTS, events[3], *events[12:])
+    await world.send(topics.LABELS, *labels[12:])
+    async with ingest(world):
+        await until(world, topics.SAMPLES, 48)
+        await until(world, topics.DATA_SNAPSHOTS, 2)
+    samples = await world.values(topics.SAMPLES)
+    rows = [sample for sample in samples if sample["kind"] == "EVENT"]
+    expected = [(float(n % 7), float(n % 7 - (n - 1) % 7), float((n - 1) % 2)) for n in range(1, 24)]
+
+    assert [tuple(row["features"]) for row in rows[1:]] == expected
+    assert [why(letter)["reason"] for letter in await world.records(topics.DEAD_LETTERS)] == ["duplicate-event"]
+    snapshots = await world.values(topics.DATA_SNAPSHOTS)
+    assert [10, 20] == sorted({snapshot["labelled_rows"] for snapshot in snapshots})
+    assert len({snapshot["snapshot_id"] for snapshot in snapshots}) == 2
+
+
+async def test_a_snapshot_names_the_offset_after_its_last_label(world):
+    """Reading the range again gives exactly the rows that the snapshot counts."""
+    times = [EPOCH_MS + number * MINUTE_MS for number in range(13)]
+    await world.send(topics.EVENTS, *[await world.event(id=f"e{n}", at=at) for n, at in enumerate(times)])
+    await world.send(topics.LABELS, *[await world.label(f"e{n}", 1, at + 30_000) for n, at in enumerate(times)])
+    async with ingest(world):
+        await until(world, topics.SAMPLES, 26)
+        await until(world, topics.DATA_SNAPSHOTS, 1)
+    snapshot = (await world.values(topics.DATA_SNAPSHOTS))[0]
+    until_offset = snapshot["ranges"][0]["until_offset"]
+    records, values = await world.records(topics.SAMPLES), await world.values(topics.SAMPLES)
+    kinds = [value["kind"] for record, value in zip(records, values, strict=True) if record.offset < until_offset]
+
+    assert (kinds.count("EVENT"), kinds.count("LABEL")) == (snapshot["rows"], snapshot["labelled_rows"]) == (10, 10)

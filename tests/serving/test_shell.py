@@ -1,0 +1,202 @@
+"""Serving on the memory bus: where scoring begins, swaps, refusals, labels on their way to the monitor."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from millrace.bus.types import OutRecord
+from millrace.contracts import topics
+from millrace.contracts.events import DeploymentDecided, SampleRecorded, Traffic
+from millrace.contracts.frames import decode_frame
+from millrace.stores.artifacts import ArtifactStore
+from millrace.telemetry.health import build_app
+from services.serving.shell import ServingService
+from tests.onnx_models import classifier
+from tests.support import EPOCH_MS, World, tiny_project
+
+GIVE_UP_S = 20.0
+
+
+@pytest.fixture
+async def world(tmp_path):
+    return await World.create(tiny_project(tmp_path / "project"))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ArtifactStore(tmp_path / "artifacts")
+
+
+@contextlib.asynccontextmanager
+async def serving(world: World, tmp_path) -> AsyncIterator[ServingService]:
+    """A running serving."""
+    context = world.context("serving")
+    service = ServingService(context, artifacts=str(tmp_path / "artifacts"), max_records=50)
+    task = asyncio.create_task(service.run())
+    try:
+        yield service
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await context.transport.close()
+
+
+async def until(world: World, row: topics.TopicRow, count: int) -> list[dict]:
+    """Poll until the topic holds that many records."""
+    async with asyncio.timeout(GIVE_UP_S):
+        while len(await world.records(row)) < count:
+            await asyncio.sleep(0.01)
+    return await world.values(row)
+
+
+async def write(world: World, *events: tuple[topics.TopicRow, object]) -> None:
+    """Append our own events, as their service would."""
+    context = world.context()
+    await context.codec.prepare(world.project, *{row for row, _ in events})
+    producer = await context.transport.producer("test.write")
+    await producer.commit(
+        [OutRecord(world.topic(row), b"w", context.codec.encode(world.topic(row), event), 0) for row, event in events]
+    )
+
+
+def sample(number: int, x: float = 1.0) -> tuple[topics.TopicRow, SampleRecorded]:
+    """An event sample with x as its first feature."""
+    return topics.SAMPLES, SampleRecorded(
+        kind="EVENT", event_id=f"e{number}", entity="w", time_ms=EPOCH_MS + number, feature_set="f",
+        features=(x, math.nan, 0.0), event=b"raw", label=None, source_topic="tiny-events", source_partition=0,
+        source_offset=number, source_time_ms=EPOCH_MS,
+    )  # fmt: skip
+
+
+def label(number: int, value: float) -> tuple[topics.TopicRow, SampleRecorded]:
+    """The label sample of that event."""
+    return topics.SAMPLES, SampleRecorded(
+        kind="LABEL", event_id=f"e{number}", entity="w", time_ms=EPOCH_MS + number, feature_set="", features=(),
+        event=None, label=value, source_topic="tiny-labels", source_partition=0, source_offset=number,
+        source_time_ms=EPOCH_MS,
+    )  # fmt: skip
+
+
+def deployment(world: World, epoch: int, digest: str, since_ms: int = 0) -> tuple[topics.TopicRow, DeploymentDecided]:
+    """A deployment of version ``epoch``."""
+    traffic = Traffic(
+        variant="champion", version=epoch, share=1.0, artifact_sha256=digest, feature_set=world.project.feature_set
+    )
+    return topics.DEPLOYMENTS, DeploymentDecided(
+        deployment_id=f"deployment/tiny/{epoch}", model="tiny", epoch=epoch, traffic=(traffic,),
+        scoring_since_ms=since_ms, caused_by="c", reason="r", decided_by="registry", decided_at_ms=since_ms,
+    )  # fmt: skip
+
+
+async def test_scoring_begins_at_the_first_deployment_and_says_where(world, store, tmp_path):
+    """Samples before the deployment's time are not scored; every later one is, once; the offset is on record."""
+    await write(world, sample(0), sample(1))
+    async with asyncio.timeout(GIVE_UP_S):
+        before_ms = world.clock.now_ms()
+        while world.clock.now_ms() <= before_ms:
+            await asyncio.sleep(0)
+    since_ms = world.clock.now_ms()
+    async with serving(world, tmp_path):
+        await write(world, deployment(world, 1, store.put(classifier()), since_ms))
+        status = (await until(world, topics.SERVING_STATUS, 1))[0]
+        await write(world, sample(2), sample(3, x=-1.0))
+        predictions = await until(world, topics.PREDICTIONS, 2)
+    offsets = [record.offset for record in await world.records(topics.SAMPLES)]
+
+    assert [("e2", 1.0, "yes"), ("e3", 0.0, "no")] == [(one["event_id"], one["value"], one["label"]) for one in predictions]
+    assert [f"tiny/tiny-samples/0/{offset}" for offset in offsets[2:]] == [one["prediction_id"] for one in predictions]
+    assert offsets[1] < status["from_offset"] <= offsets[2]
+
+
+async def test_a_restart_scores_each_sample_once(world, store, tmp_path):
+    """What was committed before the restart is not scored again, what came meanwhile is."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    await write(world, sample(0), sample(1))
+    async with serving(world, tmp_path):
+        await until(world, topics.PREDICTIONS, 2)
+    await write(world, sample(2))
+    async with serving(world, tmp_path):
+        predictions = await until(world, topics.PREDICTIONS, 3)
+
+    assert ["e0", "e1", "e2"] == [one["event_id"] for one in predictions]
+
+
+async def test_a_new_version_takes_over_between_two_batches(world, store, tmp_path):
+    """From the status's offset on, and not before, the new version answers."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    async with serving(world, tmp_path):
+        await write(world, sample(0))
+        await until(world, topics.PREDICTIONS, 1)
+        await write(world, deployment(world, 2, store.put(classifier(flipped=True))))
+        statuses = await until(world, topics.SERVING_STATUS, 2)
+        await write(world, sample(1))
+        predictions = await until(world, topics.PREDICTIONS, 2)
+
+    assert [(1, 1, 1.0), (2, 2, 0.0)] == [(one["version"], one["epoch"], one["value"]) for one in predictions]
+    assert predictions[0]["sample_offset"] < statuses[1]["from_offset"] <= predictions[1]["sample_offset"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged", "not a model"])
+async def test_a_bad_model_is_reported_and_the_last_good_one_goes_on(world, store, tmp_path, damage):
+    """The status says FAILED with the reason, an alert is raised, and version 1 still answers."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    digest = "ab" * 32
+    if damage == "damaged":
+        digest = store.put(classifier(flipped=True))
+        path = next((tmp_path / "artifacts").rglob(digest))
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    if damage == "not a model":
+        digest = store.put(b"hello")
+    async with serving(world, tmp_path):
+        await until(world, topics.SERVING_STATUS, 1)
+        await write(world, deployment(world, 2, digest))
+        statuses = await until(world, topics.SERVING_STATUS, 2)
+        await write(world, sample(0))
+        predictions = await until(world, topics.PREDICTIONS, 1)
+        alerts = await until(world, topics.ALERTS, 1)
+
+    assert ("FAILED", 2) == (statuses[1]["status"], statuses[1]["epoch"])
+    assert statuses[1]["reason"] in alerts[0]["message"]
+    assert [1] == [one["version"] for one in predictions]
+
+
+async def test_observations_carry_predictions_and_labels_in_samples_order(world, store, tmp_path):
+    """The monitor reads one ordered log: a label stands where it stands among the samples."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    await write(world, sample(0), label(0, 1.0), sample(1, x=-3.0))
+    async with serving(world, tmp_path):
+        await until(world, topics.PREDICTIONS, 2)
+        frames = [decode_frame(one["frame"]) for one in await until(world, topics.OBSERVATIONS, 1)]
+    merged = {name: [value for frame in frames for value in frame[name]] for name in frames[0]}
+
+    assert ["e0", "e0", "e1"] == merged["event_id"]
+    assert [False, True, False] == [bool(flag) for flag in merged["is_label"]]
+    assert [1.0, -3.0] == [value for value in merged["x"] if not math.isnan(value)]
+    assert [1.0] == [value for value in merged["label"] if not math.isnan(value)]
+
+
+async def test_the_open_inference_protocol_answers(world, store, tmp_path):
+    """Metadata names the features; inference scores rows; wrong shapes and unknown models are refused in words."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    async with serving(world, tmp_path) as service:
+        await until(world, topics.SERVING_STATUS, 1)
+        app: FastAPI = build_app("serving", service.checks)
+        service.add_routes(app)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://serving") as http:
+            metadata = (await http.get("/v2/models/tiny")).json()
+            tensor = {"name": "features", "shape": [2, 3], "datatype": "FP32", "data": [2, 0, 0, -2, 0, 0]}
+            answer = (await http.post("/v2/models/tiny/infer", json={"inputs": [tensor]})).json()
+            narrow = await http.post("/v2/models/tiny/infer", json={"inputs": [{**tensor, "shape": [3, 2]}]})
+            unknown = await http.get("/v2/models/other")
+            ready = await http.get("/readyz")
+
+    assert ["x", "x_change", "last"] == metadata["parameters"]["features"]
+    assert [1.0, 0.0] == answer["outputs"][0]["data"]
+    assert (400, "inputs[0] has shape [3, 2], [rows, 3] is needed") == (narrow.status_code, narrow.json()["detail"])
+    assert (404, 200) == (unknown.status_code, ready.status_code)
