@@ -1,0 +1,68 @@
+"""Writes into the documents what stands in the code or in a report, between markers, so that prose cannot drift.
+
+    python docs/generate.py          # the topic table of ARCHITECTURE.md
+    python docs/generate.py --demo   # also README's figures and picture, from reports/demo.json and demo.svg
+"""
+# ruff: noqa: INP001
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from millrace.contracts.topics import FOREVER, TABLE, TopicRow
+
+ROOT = Path(__file__).parents[1]
+
+
+def topic_table() -> str:
+    """The topic table as Markdown."""
+    lines = ["| topic | key | written by | read by | kept | what |", "|---|---|---|---|---|---|"]
+    for row in TABLE:
+        kept = "for ever" if row.retention_ms == FOREVER else f"{row.retention_ms // 86_400_000} days"
+        name, writers, readers = _name(row), ", ".join(row.writers), ", ".join(row.readers)
+        lines.append(f"| `{name}` | {row.key} | {writers} | {readers} | {kept} | {row.what} |")
+    return "\n".join(lines)
+
+
+def demo_table(report: dict[str, object]) -> str:
+    """README's figures from a demo's report."""
+    accuracy, latency, serving = report["accuracy"], report["event_to_prediction_ms"], report["drift_to_serving_s"]
+    assert isinstance(accuracy, dict)
+    assert isinstance(latency, dict)
+    assert isinstance(serving, dict)
+    rows = [
+        ("events, all valid", f"{report['valid_events']:,}"),
+        ("before the first model", f"{report['events_before_first_model']:,}"),
+        ("predictions", f"{report['predictions']:,}"),
+        ("missing, doubled", f"{report['missing_predictions']}, {report['duplicate_predictions']}"),
+        ("accuracy of the loop", f"**{accuracy['loop']:.1%}**"),
+        ("of the first model, left alone", f"{accuracy['frozen']:.1%}"),
+        ("of repeating the last label", f"{accuracy['repeat_last']:.1%}"),
+        ("retrains, deployments", f"{report['retrains']}, {report['deployments']}"),
+        ("deployments caused by drift", f"{report['drift_caused_deployments']}"),
+        ("event to prediction, p50, p99", f"{latency['p50']:.0f} ms, {latency['p99']:.0f} ms"),
+        ("drift to new version serving, p50, max", f"{serving['p50']:.1f} s, {serving['max']:.1f} s"),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def put(document: Path, marker: str, content: str) -> None:
+    """Replace what stands between ``<!-- marker: … -->`` and ``<!-- /marker -->``."""
+    text = document.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {marker}:[^\n]*-->\n).*?(<!-- /{marker} -->)", re.DOTALL)
+    if not pattern.search(text):
+        sys.exit(f"{document} has no marker {marker!r}")
+    document.write_text(pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text), encoding="utf-8")
+
+
+def _name(row: TopicRow) -> str:
+    return row.name(stream="<stream>", model="<model>")
+
+
+if __name__ == "__main__":
+    put(ROOT / "ARCHITECTURE.md", "topics", topic_table())
+    if "--demo" in sys.argv:
+        put(ROOT / "README.md", "demo", demo_table(json.loads((ROOT / "reports/demo.json").read_text())))
+        shutil.copy(ROOT / "reports/demo.svg", ROOT / "docs/images/demo.svg")
