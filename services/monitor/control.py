@@ -1,0 +1,89 @@
+"""What the control topics say about the model, read to their end whenever it matters.
+
+Not by subscription: a decision needs what is true *now*, and alarms are rare, so the topics are read on from where
+they were left just before each decision. Every process of the monitor sees all of them, whatever it owns in the group.
+"""
+
+from collections.abc import Mapping
+
+from millrace.bus.context import Context
+from millrace.bus.types import Record
+from millrace.contracts import topics
+from millrace.contracts.errors import ContractError
+from millrace.contracts.events import (
+    DeploymentDecided,
+    DriftDetected,
+    ModelMetricsMeasured,
+    ModelVersionChanged,
+    RetrainModel,
+    TrainingRunChanged,
+)
+from millrace.contracts.topics import TopicRow, topic_name
+from millrace.telemetry.log import get_logger
+from services.monitor.core import INITIAL, State, evolve
+
+log = get_logger(__name__)
+
+ControlEvent = RetrainModel | TrainingRunChanged | ModelVersionChanged | DeploymentDecided
+
+
+class Control:
+    """The fold of four topics, each of one partition. ``state`` is as of the last :meth:`refresh`."""
+
+    def __init__(self, context: Context) -> None:
+        self.state: State = INITIAL
+        self._context = context
+        self._classes: Mapping[str, type[ControlEvent]] = {
+            topic_name(topics.RETRAIN_REQUESTS, context.project): RetrainModel,
+            topic_name(topics.TRAINING_RUNS, context.project): TrainingRunChanged,
+            topic_name(topics.MODEL_VERSIONS, context.project): ModelVersionChanged,
+            topic_name(topics.DEPLOYMENTS, context.project): DeploymentDecided,
+        }
+        self._next: dict[str, int] = {}
+
+    async def refresh(self) -> State:
+        """Read on to the end of each topic. After an error it can be called again: nothing is counted twice."""
+        for topic in self._classes:
+            bounds = await self._context.transport.bounds(topic, 0)
+            start = self._next.get(topic, bounds.begin)
+            if start >= bounds.end:
+                continue
+            async for records in self._context.transport.read(topic, 0, start, bounds.end):
+                for record in records:
+                    await self._take(record)
+                    self._next[topic] = record.offset + 1
+            self._next[topic] = bounds.end
+        return self.state
+
+    async def _take(self, record: Record) -> None:
+        try:
+            event = await self._context.codec.decode(self._classes[record.topic], record.value)
+        except ContractError as error:
+            log.error("control record left out", topic=record.topic, offset=record.offset, error=str(error))  # noqa: TRY400  # the message is enough
+            return
+        if event.model == self._context.project.model:
+            self.state = evolve(self.state, event)
+
+
+async def published_until(context: Context, partition: int) -> int:
+    """The first samples offset about which nothing is published, from the monitor's own output.
+
+    For when the position is gone that says so exactly: the broker forgets positions of a group that has been idle for
+    a week. Findings are published in samples order, so the newest one tells. It may lie within a frame; that frame's
+    findings went out together.
+    """
+    until = 0
+    kinds: tuple[tuple[TopicRow, type[ModelMetricsMeasured | DriftDetected]], ...] = (
+        (topics.MODEL_METRICS, ModelMetricsMeasured),
+        (topics.DRIFT_EVENTS, DriftDetected),
+    )
+    for row, kind in kinds:
+        topic = topic_name(row, context.project)
+        bounds = await context.transport.bounds(topic, 0)
+        async for records in context.transport.read(topic, 0, bounds.begin, bounds.end):
+            for record in records:
+                event = await context.codec.decode(kind, record.value)
+                if (event.model, event.partition) == (context.project.model, partition):
+                    newest = event.sample_offset if isinstance(event, DriftDetected) else event.until_offset
+                    until = max(until, newest + 1)
+    return until

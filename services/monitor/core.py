@@ -1,0 +1,241 @@
+"""What the monitor says, given what it found and what is already under way. Pure.
+
+A retrain is *open* from its request until
+
+- a run that it caused has failed, or was rejected or retired by the registry, or made a version that was deployed, or
+- a version was deployed for the first time after the request, whoever caused it (by the wall clocks of two services: if
+  they disagree by more than a retrain takes, the price is one retrain more or less in a cool-down), or
+- ``open_ms`` have passed without any of that.
+
+While one is open for the model, no other is asked for. An alarm about a version that is no longer the champion asks for
+nothing: its successor has answered already. That, and the detectors' new beginning with each version, is why a
+deployment never triggers a retrain by itself.
+
+The facts come from four topics that are read one after another, so they may arrive in any order: ``evolve`` collects
+them, and what is open is worked out from all of them together.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from millrace.contracts.events import (
+    AlertRaised,
+    DeploymentDecided,
+    DriftDetected,
+    Event,
+    ModelMetricsMeasured,
+    ModelVersionChanged,
+    OffsetMark,
+    RetrainModel,
+    TrainingRunChanged,
+)
+from services.monitor.measure import Measured
+from services.monitor.policy import PERSISTING
+from services.monitor.watch import Drift, Finding
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the control topics say about one model.
+
+    Attributes:
+        requests: time of each request, by its id.
+        runs: each run with each cause that was given for it; one run may answer several requests.
+        failed: runs that failed, or were rejected or retired.
+        versions: the version that each run made.
+        deployed: time of each version's first deployment.
+        epoch: newest epoch.
+        champion: version of the champion in it; None before the first deployment.
+    """
+
+    requests: Mapping[str, int] = field(default_factory=dict)
+    runs: frozenset[tuple[str, str]] = frozenset()
+    failed: frozenset[str] = frozenset()
+    versions: Mapping[str, int] = field(default_factory=dict)
+    deployed: Mapping[int, int] = field(default_factory=dict)
+    epoch: int = -1
+    champion: int | None = None
+
+
+INITIAL = State()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where findings come from, and how long a request may stay unanswered."""
+
+    model: str
+    samples_topic: str
+    partition: int
+    open_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record of observations that could not be read. Its rows are missing from everything that is computed."""
+
+    topic: str
+    offset: int
+    reason: str
+
+
+def evolve(state: State, event: Event) -> State:
+    """The state after one more fact about the model."""
+    match event:
+        case RetrainModel():
+            return replace(state, requests={**state.requests, event.request_id: event.requested_at_ms})
+        case TrainingRunChanged():
+            failed = {event.run_id} if event.status == "FAILED" else set()
+            return replace(state, runs=state.runs | {(event.run_id, event.caused_by)}, failed=state.failed | failed)
+        case ModelVersionChanged():
+            if event.status in {"REJECTED", "RETIRED"}:
+                return replace(state, failed=state.failed | {event.run_id})
+            versions = {} if event.version is None else {event.run_id: event.version}
+            return replace(state, versions={**state.versions, **versions})
+        case DeploymentDecided():
+            return _deployed(state, event)
+    return state
+
+
+def _deployed(state: State, event: DeploymentDecided) -> State:
+    first = dict(state.deployed)
+    for part in event.traffic:
+        first[part.version] = min(event.decided_at_ms, first.get(part.version, event.decided_at_ms))
+    if event.epoch <= state.epoch:
+        return replace(state, deployed=first)
+    champion = max(event.traffic, key=lambda part: (part.variant == "champion", part.share), default=None)
+    return replace(state, deployed=first, epoch=event.epoch, champion=champion.version if champion else None)
+
+
+def open_retrain(state: State, now_ms: int, open_ms: int) -> str | None:
+    """The id of the request that is open now, the oldest if several are; None if there is none."""
+    answered = {
+        caused_by
+        for run_id, caused_by in state.runs
+        if run_id in state.failed or state.versions.get(run_id) in state.deployed
+    }
+    newest_version_ms = max(state.deployed.values(), default=-1)
+    waiting = [
+        (requested_ms, request_id)
+        for request_id, requested_ms in state.requests.items()
+        if request_id not in answered and newest_version_ms <= requested_ms and now_ms - requested_ms < open_ms
+    ]
+    return min(waiting)[1] if waiting else None
+
+
+def decide(state: State, place: Place, findings: Iterable[Finding | Unreadable], now_ms: int) -> list[Event]:
+    """The events that say what was found, in its order. At most one of them is a request for a retrain."""
+    events: list[Event] = []
+    for finding in findings:
+        if isinstance(finding, Measured):
+            events.append(_metrics(place, finding, now_ms))
+            continue
+        if isinstance(finding, Unreadable):
+            events.append(_unreadable(place, finding, now_ms))
+            continue
+        drift = _drift(place, finding, now_ms)
+        events.append(drift)
+        if finding.severity == "ALARM":
+            request, outcome = _request(state, place, finding, drift, now_ms)
+            events += [_alert(finding, drift, outcome), *request]
+            for asked in request:
+                state = evolve(state, asked)
+    return events
+
+
+def _metrics(place: Place, found: Measured, now_ms: int) -> ModelMetricsMeasured:
+    return ModelMetricsMeasured(
+        metrics_id=f"metrics/{place.model}/{found.version}/{place.partition}/{found.offset}",
+        model=place.model,
+        version=found.version,
+        partition=place.partition,
+        until_offset=found.offset,
+        window_rows=found.window_rows,
+        total_rows=found.total_rows,
+        until_time_ms=found.until_time_ms,
+        metrics=found.metrics,
+        measured_at_ms=now_ms,
+    )
+
+
+def _drift(place: Place, found: Drift, now_ms: int) -> DriftDetected:
+    return DriftDetected(
+        drift_id=f"drift/{place.model}/{found.subject}/{place.partition}/{found.offset}",
+        model=place.model,
+        version=found.version,
+        subject=found.subject,
+        detector=found.detector,
+        severity=found.severity,
+        partition=place.partition,
+        sample_offset=found.offset,
+        event_id=found.event_id,
+        time_ms=found.time_ms,
+        before=found.change.before,
+        after=found.change.after,
+        before_rows=found.change.before_rows,
+        after_rows=found.change.after_rows,
+        parameters=found.parameters,
+        detected_at_ms=now_ms,
+    )
+
+
+def _request(
+    state: State, place: Place, found: Drift, drift: DriftDetected, now_ms: int
+) -> tuple[list[RetrainModel], str]:
+    """The request, if there is to be one, and in words what is done about the alarm."""
+    request_id = f"retrain/{place.model}/{place.partition}/{found.offset}"
+    if request_id in state.requests:
+        return [], f"retrain {request_id} was asked for before"
+    if state.champion not in {None, found.version}:
+        return [], f"version {state.champion} has taken over, so no retrain is asked for"
+    waiting = open_retrain(state, now_ms, place.open_ms)
+    if waiting is not None:
+        return [], f"retrain {waiting} is open already"
+    request = RetrainModel(
+        request_id=request_id,
+        model=place.model,
+        reason="DRIFT",
+        caused_by=drift.drift_id,
+        message=_words(found),
+        since_time_ms=found.since_time_ms,
+        until=(OffsetMark(topic=place.samples_topic, partition=place.partition, offset=found.offset + 1),),
+        requested_by="monitor",
+        requested_at_ms=now_ms,
+    )
+    return [request], f"retrain {request_id} is asked for"
+
+
+def _words(found: Drift) -> str:
+    change = found.change
+    verb = "stays above" if found.detector == PERSISTING else "rose from"
+    joint = "at" if found.detector == PERSISTING else "to"
+    return (
+        f"{found.subject} of version {found.version} {verb} {change.before:.4g} ({change.before_rows} rows) "
+        f"{joint} {change.after:.4g} ({change.after_rows} rows)"
+    )
+
+
+def _unreadable(place: Place, found: Unreadable, now_ms: int) -> AlertRaised:
+    return AlertRaised(
+        alert_id=f"alert/unreadable-observations/{found.topic}/{place.partition}/{found.offset}",
+        service="monitor",
+        severity="WARNING",
+        reason="unreadable-observations",
+        subject=f"{found.topic} partition {place.partition} offset {found.offset}",
+        message=f"its rows are missing from metrics and detectors: {found.reason}",
+        raised_at_ms=now_ms,
+    )
+
+
+def _alert(found: Drift, drift: DriftDetected, outcome: str) -> AlertRaised:
+    """CRITICAL when a drift outlived what was done about it; WARNING while the loop is still handling it."""
+    persists = found.detector == PERSISTING
+    return AlertRaised(
+        alert_id=f"alert/{drift.drift_id}",
+        service="monitor",
+        severity="CRITICAL" if persists else "WARNING",
+        reason="drift-persists" if persists else "drift",
+        subject=f"{drift.model} version {drift.version}",
+        message=f"{_words(found)}; {outcome}",
+        raised_at_ms=drift.detected_at_ms,
+    )

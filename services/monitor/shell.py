@@ -1,0 +1,241 @@
+"""The monitor's effects: follow the observations, publish what was found, each frame's findings exactly once.
+
+**Following.** The state of a partition is a function of its observations, so it is never saved: it is rebuilt by
+reading them from the beginning of their retention (30 days; a bounded replay is a later refinement). ``next_offset`` is
+the state's place. A record below it is a repeat and is skipped; when one above it comes, what lies between is read from
+the log first. Start, restart, rebalance and a lost group position are all this one case. The arithmetic, some
+milliseconds a frame, is done on the event loop.
+
+**Publishing.** All that one frame's findings say is one transaction, and it moves a position of its own: group
+``millrace-monitor-<model>-published``, in which nobody is a member. So after any failure the log itself tells
+whether a frame's findings are out: below that position nothing is published again, from there on everything is. If
+the broker has forgotten the position, the newest finding in ``model-metrics`` and ``drift-events`` tells instead.
+
+**More processes.** Each owns the partitions that the group gives it, and ``millrace.monitor.<model>.<partition>`` as
+their producer: whoever wakes up after having lost a partition is fenced and ends. Alarms are decided for the model as a
+whole, so their transactions go through the one id ``millrace.monitor.<model>``, obtained anew for each: obtain it, read
+the control topics to their end, decide, commit. If another process obtained it meanwhile the commit is refused, and the
+decision is taken again with what the other has written. So no two processes ask for a retrain at once.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from fastapi import FastAPI
+
+from millrace.bus.context import Context
+from millrace.bus.retry import backoff_s
+from millrace.bus.transport import Producer
+from millrace.bus.types import Record, TopicPartition
+from millrace.contracts import topics
+from millrace.contracts.errors import ContractError, FencedError, MillraceError
+from millrace.contracts.events import ObservationsRecorded
+from millrace.contracts.topics import topic_name
+from millrace.telemetry.log import get_logger
+from millrace.telemetry.metrics import LANE_RECOVERIES, RECORDS_IN
+from services.monitor.control import Control, published_until
+from services.monitor.core import Place, Unreadable, decide
+from services.monitor.frames import read_rows
+from services.monitor.policy import Policy
+from services.monitor.publish import WRITES, count, out_records
+from services.monitor.watch import Drift, Finding, Watch
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Partition:
+    """One partition's state, and how far it is: in the log, in the samples, and in what is published."""
+
+    number: int
+    watch: Watch
+    next_offset: int
+    next_sample: int | None = None
+    published: int = 0
+    silent_until: int = 0  # samples offset; only while ``published`` is unknown
+    producer: Producer | None = None
+    pending: Sequence[Finding | Unreadable] = field(default_factory=list)
+
+
+class MonitorService:
+    """Watches one model.
+
+    Args:
+        context: project, transport, codec and clock.
+        policy: what counts.
+        open_ms: how long an unanswered retrain holds others back.
+    """
+
+    def __init__(self, context: Context, policy: Policy, *, open_ms: int = 86_400_000) -> None:
+        model = context.project.model
+        self._context = context
+        self._policy = policy
+        self._open_ms = open_ms
+        self._topic = topic_name(topics.OBSERVATIONS, context.project)
+        self._group = f"millrace-monitor-{model}"
+        self._published_group = f"{self._group}-published"
+        self._transactional_id = f"millrace.monitor.{model}"
+        self._control = Control(context)
+        self._partitions: dict[int, _Partition] = {}
+        self._trouble: str | None = "not connected yet"
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._context.codec.prepare(self._context.project, *WRITES)
+        await self._control.refresh()
+        self._trouble = None
+        await self._context.transport.subscribe(self._group, [self._topic], self._handle)
+
+    def checks(self) -> Mapping[str, str | None]:
+        """Ready while the bus answers. Being behind is no reason not to be ready."""
+        return {"bus": self._trouble}
+
+    def add_routes(self, app: FastAPI) -> None:
+        """``/monitor``: how far each partition is, and what became of its labels."""
+
+        @app.get("/monitor")
+        async def monitor() -> dict[str, object]:
+            """Place and counts of each partition."""
+            return {
+                str(partition.number): {
+                    "next_offset": partition.next_offset,
+                    "published": partition.published,
+                    "waiting": partition.watch.waiting,
+                    "labels": asdict(partition.watch.counts),
+                }
+                for partition in self._partitions.values()
+            }
+
+    async def _handle(self, record: Record) -> None:
+        """Take one record, again and again while the bus is in trouble; what is done stays done in between."""
+        failures = 0
+        while True:
+            try:
+                await self._take(record)
+            except MillraceError as error:
+                if not error.retryable:
+                    raise
+                failures += 1
+                self._trouble = str(error)
+                LANE_RECOVERIES.labels("monitor").inc()
+                log.warning("monitor tries again", partition=record.partition, failures=failures, error=str(error))
+                await self._disown(record.partition)
+                await asyncio.sleep(backoff_s(failures))
+            else:
+                self._trouble = None
+                return
+
+    async def _take(self, record: Record) -> None:
+        partition = await self._partition(record.partition)
+        await self._publish(partition)
+        if record.offset < partition.next_offset:
+            return
+        observed = await self._decode(record)
+        if not isinstance(observed, ObservationsRecorded) or observed.from_offset != partition.next_sample:
+            await self._read_gap(partition, record.offset)
+        await self._frame(partition, record.offset, observed)
+
+    async def _partition(self, number: int) -> _Partition:
+        if number not in self._partitions:
+            begin = (await self._context.transport.bounds(self._topic, number)).begin
+            self._partitions[number] = _Partition(number, Watch(self._policy), begin)
+        partition = self._partitions[number]
+        if partition.producer is None:
+            await self._own(partition)
+        return partition
+
+    async def _own(self, partition: _Partition) -> None:
+        """Fence whoever published for this partition before; then what is published is settled and can be read."""
+        await self._disown(partition.number)
+        partition.producer = await self._context.transport.producer(f"{self._transactional_id}.{partition.number}")
+        published = await self._read_published(partition.number)
+        if published is None:
+            partition.silent_until = await published_until(self._context, partition.number)
+        partition.published = published or 0
+
+    async def _disown(self, number: int) -> None:
+        partition = self._partitions.get(number)
+        if partition is not None and partition.producer is not None:
+            producer, partition.producer = partition.producer, None
+            await producer.close()
+
+    async def _read_published(self, number: int) -> int | None:
+        at = TopicPartition(self._topic, number)
+        return (await self._context.transport.committed(self._published_group, [at]))[at]
+
+    async def _read_gap(self, partition: _Partition, until: int) -> None:
+        """Take what lies between the state and the record in hand; somebody else had the partition meanwhile."""
+        owned = False
+        reading = self._context.transport.read(self._topic, partition.number, partition.next_offset, until)
+        async for records in reading:
+            for record in records:
+                if not owned:
+                    await self._own(partition)
+                    owned = True
+                await self._frame(partition, record.offset, await self._decode(record))
+                await asyncio.sleep(0)  # a long replay leaves room for heartbeats
+
+    async def _decode(self, record: Record) -> ObservationsRecorded | str:
+        """The event, or why there is none."""
+        RECORDS_IN.labels("monitor", record.topic).inc()
+        try:
+            return await self._context.codec.decode(ObservationsRecorded, record.value)
+        except ContractError as error:
+            return str(error)
+
+    async def _frame(self, partition: _Partition, offset: int, observed: ObservationsRecorded | str) -> None:
+        """Bring the state past this record, then publish what it showed unless that was done before."""
+        findings: Sequence[Finding | Unreadable]
+        try:
+            if isinstance(observed, str):
+                findings = [Unreadable(self._topic, offset, observed)]
+            else:
+                findings = partition.watch.take(read_rows(observed))
+        except ContractError as error:
+            findings = [Unreadable(self._topic, offset, str(error))]
+        partition.next_offset = offset + 1
+        partition.next_sample = None if isinstance(observed, str) else observed.until_offset
+        silent = not isinstance(observed, str) and observed.from_offset < partition.silent_until
+        if not silent:
+            partition.pending = findings
+            await self._publish(partition)
+
+    async def _publish(self, partition: _Partition) -> None:
+        """Write the pending findings, unless the log says that they are out."""
+        if partition.pending and partition.next_offset > partition.published:
+            if any(isinstance(found, Drift) and found.severity == "ALARM" for found in partition.pending):
+                await self._publish_alarm(partition)
+            else:
+                assert partition.producer is not None, "a partition in hand has its producer"
+                await self._commit(partition, partition.producer)
+        partition.pending = []
+
+    async def _publish_alarm(self, partition: _Partition) -> None:
+        """Decide for the model as a whole, as its only process for a moment."""
+        failures = 0
+        while True:
+            producer = await self._context.transport.producer(self._transactional_id)
+            try:
+                partition.published = await self._read_published(partition.number) or 0
+                if partition.next_offset > partition.published:
+                    await self._control.refresh()
+                    await self._commit(partition, producer)
+            except FencedError:
+                failures += 1
+                log.info("another process decides about the model; deciding again", failures=failures)
+                await asyncio.sleep(backoff_s(failures))
+            else:
+                return
+            finally:
+                await producer.close()
+
+    async def _commit(self, partition: _Partition, producer: Producer) -> None:
+        project, now_ms = self._context.project, self._context.clock.now_ms()
+        samples = topic_name(topics.SAMPLES, project)
+        place = Place(project.model, samples, partition.number, self._open_ms)
+        events = decide(self._control.state, place, partition.pending, now_ms)
+        at = TopicPartition(self._topic, partition.number)
+        await producer.commit(out_records(self._context, events), self._published_group, {at: partition.next_offset})
+        partition.published = partition.next_offset
+        count(events)

@@ -1,0 +1,327 @@
+"""What the trainer knows and what it does next. Pure.
+
+Rules, in the order in which ``decide`` asks:
+
+1. A run that STARTED and has no end is repeated, from the reference in its event. One run is open at a time.
+2. The newest request that is neither answered nor covered is run. It is *answered* by any event that names it as its
+   cause, a failure too: trying again is for whoever asked. It is *covered* by another run, open or succeeded, that
+   saw at least as much: one whose ranges reach all of the request's marks or, for a request without marks, one that
+   started after it. Marks are preferred to times because clocks differ between machines. So a burst of requests costs
+   one run, the ones behind the newest are covered by it, and a request that came while a run was open is run only if
+   it knew more. A failed run covers nothing.
+3. The first model: no deployment, no successful run that the registry may still accept, and the newest snapshots of the
+   partitions together have ``first_rows`` labelled rows. After a failed or rejected attempt there must be
+   ``snapshot_every_rows`` more than it had, unless pipeline or configuration has changed since.
+
+The log is the only memory: nothing that is decided here is kept elsewhere, and a decision whose events are in the log
+is not taken again. Fold order between topics does not matter; within a topic it is the order of the log.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from millrace.contracts.events import (
+    AlertRaised,
+    DataSnapshotTaken,
+    DeploymentDecided,
+    Event,
+    ModelVersionChanged,
+    OffsetRange,
+    RetrainModel,
+    RunTrigger,
+    Traffic,
+    TrainingRunChanged,
+)
+from millrace.contracts.project import Training
+from services.trainer.train.task import FitResult
+from services.trainer.train.window import Window
+
+ERROR_MAX = 2000  # characters; an exception may print a whole data set, and a record has a largest size
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the project says about training, with the hashes of what a run depends on."""
+
+    model: str
+    stream: str
+    samples: str
+    feature_set: str
+    code_hash: str
+    training: Training
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as the log tells it. ``ended`` is None while it is open."""
+
+    started: TrainingRunChanged
+    ended: TrainingRunChanged | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without a model."""
+        return self.ended is not None and self.ended.status == "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The fold of everything that the trainer reads about one model.
+
+    ``snapshots`` are the newest by partition, ``totals`` the labelled rows of all partitions when each was taken.
+    ``runs`` are by id, ``answered`` the causes that some run names, ``rejected`` the runs that the registry refused.
+    ``put_off`` is the cause for which there were too few rows; it alone is not in the log, so a restart looks again.
+    """
+
+    model: str
+    stream: str
+    snapshots: Mapping[int, DataSnapshotTaken] = field(default_factory=dict)
+    totals: Mapping[str, int] = field(default_factory=dict)
+    requests: Mapping[str, RetrainModel] = field(default_factory=dict)
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    answered: frozenset[str] = frozenset()
+    rejected: frozenset[str] = frozenset()
+    deployment: DeploymentDecided | None = None
+    put_off: str | None = None
+
+    @property
+    def open_run(self) -> TrainingRunChanged | None:
+        """The run that has not ended."""
+        return next((run.started for run in self.runs.values() if run.ended is None), None)
+
+    @property
+    def champion(self) -> Traffic | None:
+        """The version that serves most."""
+        traffic = self.deployment.traffic if self.deployment else ()
+        named = [part for part in traffic if part.variant == "champion"]
+        return max(named or traffic, key=lambda part: part.share, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Start a run: find its rows, at most ``rows``, below the marks (by partition; the others up to their end)."""
+
+    trigger: RunTrigger
+    caused_by: str
+    marks: Mapping[int, int]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """Do an open run's fit, for the first time or again."""
+
+    started: TrainingRunChanged
+
+
+def evolve(state: State, event: Event) -> State:
+    """The state after one more event. Events of other models and streams change nothing."""
+    match event:
+        case DataSnapshotTaken(stream=state.stream):
+            return _snapshot(state, event)
+        case RetrainModel(model=state.model):
+            return replace(state, requests={**state.requests, event.request_id: event})
+        case TrainingRunChanged(model=state.model):
+            return _run(state, event)
+        case DeploymentDecided(model=state.model) if state.deployment is None or event.epoch > state.deployment.epoch:
+            return replace(state, deployment=event)
+        case ModelVersionChanged(model=state.model, status="REJECTED"):
+            return replace(state, rejected=state.rejected | {event.run_id})
+        case _:
+            return state
+
+
+def _snapshot(state: State, event: DataSnapshotTaken) -> State:
+    if not event.ranges:
+        return state
+    partition = event.ranges[0].partition
+    known = state.snapshots.get(partition)
+    if known is not None and known.ranges[0].until_offset > event.ranges[0].until_offset:
+        return state
+    snapshots = {**state.snapshots, partition: event}
+    if state.deployment is not None:  # only the first model is made from snapshots
+        return replace(state, snapshots=snapshots)
+    total = sum(snapshot.labelled_rows for snapshot in snapshots.values())
+    return replace(state, snapshots=snapshots, totals={**state.totals, event.snapshot_id: total})
+
+
+def _run(state: State, event: TrainingRunChanged) -> State:
+    answered = state.answered | {event.caused_by}
+    if event.status == "STARTED":
+        return replace(state, answered=answered, runs={**state.runs, event.run_id: Run(event)})
+    known = state.runs.get(event.run_id)
+    if known is None:  # refused before it started
+        return replace(state, answered=answered)
+    return replace(state, answered=answered, runs={**state.runs, event.run_id: Run(known.started, event)})
+
+
+def decide(state: State, policy: Policy) -> Begin | Repeat | None:
+    """What to do next; None is to wait for news."""
+    if state.open_run is not None:
+        return Repeat(state.open_run)
+    for request in reversed(tuple(state.requests.values())):
+        if request.request_id not in state.answered and not _covered(state, policy, request):
+            marks = {mark.partition: mark.offset for mark in request.until if mark.topic == policy.samples}
+            return Begin(request.reason, request.request_id, marks, policy.training.window_rows)
+    return _first(state, policy)
+
+
+def _covered(state: State, policy: Policy, request: RetrainModel) -> bool:
+    marks = {mark.partition: mark.offset for mark in request.until if mark.topic == policy.samples}
+    for run in state.runs.values():
+        if run.failed:
+            continue
+        reached = {part.partition: part.until_offset for part in run.started.ranges}
+        if marks and all(reached.get(partition, 0) >= offset for partition, offset in marks.items()):
+            return True
+        if not marks and run.started.changed_at_ms > request.requested_at_ms:
+            return True
+    return False
+
+
+def _first(state: State, policy: Policy) -> Begin | None:
+    current = [snapshot for snapshot in state.snapshots.values() if snapshot.feature_set == policy.feature_set]
+    hopeful = any(not run.failed and run_id not in state.rejected for run_id, run in state.runs.items())
+    if state.deployment is not None or hopeful or not current:
+        return None
+    total = sum(snapshot.labelled_rows for snapshot in current)
+    cause = max(current, key=lambda snapshot: snapshot.taken_at_ms).snapshot_id
+    tried = [
+        state.totals.get(run.started.caused_by, 0)
+        for run in state.runs.values()
+        if (run.started.code_hash, run.started.feature_set) == (policy.code_hash, policy.feature_set)
+    ]
+    training = policy.training
+    needed = max(training.first_rows, *(rows + training.snapshot_every_rows for rows in tried), 0)
+    if total < needed or cause in {state.put_off, *state.answered}:
+        return None
+    marks = {part.partition: part.until_offset for snapshot in current for part in snapshot.ranges}
+    return Begin("FIRST_DATA", cause, marks, max(training.window_rows, training.first_rows))
+
+
+def put_off(state: State, begin: Begin) -> State:
+    """The first model has to wait: fewer rows are usable than the snapshots count."""
+    return replace(state, put_off=begin.caused_by)
+
+
+def open_or_refuse(
+    state: State, policy: Policy, begin: Begin, window: Window, now_ms: int
+) -> TrainingRunChanged | None:
+    """The event that opens the run, or the FAILED one that answers the request in its place; None to put it off."""
+    rows, holdout = len(window.rows), policy.training.holdout_rows
+    if begin.trigger == "FIRST_DATA" and rows < policy.training.first_rows:
+        return None
+    started = _opening(policy, begin, window, now_ms)
+    known = state.runs.get(started.run_id)
+    if known is not None and not known.failed:
+        return _refused(started, f"{started.run_id} has already trained on exactly these rows; nothing is new")
+    if rows < 2 * holdout:
+        return _refused(started, f"only {rows} labelled rows; {holdout} held out and as many to train on are needed")
+    return started
+
+
+def unreadable(policy: Policy, begin: Begin, error: str, now_ms: int) -> TrainingRunChanged:
+    """The event that answers a request whose rows cannot be read."""
+    return _refused(_opening(policy, begin, Window((), ()), now_ms), error)
+
+
+def _opening(policy: Policy, begin: Begin, window: Window, now_ms: int) -> TrainingRunChanged:
+    rows, holdout = len(window.rows), policy.training.holdout_rows
+    return TrainingRunChanged(
+        run_id=run_id_of(policy, window.ranges),
+        model=policy.model,
+        status="STARTED",
+        trigger=begin.trigger,
+        caused_by=begin.caused_by,
+        ranges=window.ranges,
+        feature_set=policy.feature_set,
+        code_hash=policy.code_hash,
+        seed=policy.training.seed,
+        train_rows=max(0, rows - holdout),
+        holdout_rows=min(rows, holdout),
+        duration_s=0.0,
+        changed_at_ms=now_ms,
+    )
+
+
+def _refused(started: TrainingRunChanged, error: str) -> TrainingRunChanged:
+    """A failure that never started. It has an id of its own, because its run id may belong to a run that succeeded."""
+    run_id = f"run-{_digest([started.run_id, started.caused_by])}"
+    return started.model_copy(update={"run_id": run_id, "status": "FAILED", "error": error})
+
+
+def run_id_of(policy: Policy, ranges: Sequence[OffsetRange]) -> str:
+    """The same rows, code, configuration and seed are the same run, whatever asked for it."""
+    places = [[part.topic, part.partition, part.from_offset, part.until_offset] for part in ranges]
+    training = policy.training
+    return f"run-{_digest([policy.model, places, policy.feature_set, policy.code_hash, training.seed])}"
+
+
+def _digest(parts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def champion_for(state: State, policy: Policy) -> Traffic | None:
+    """The champion, if it can be judged on the same rows: one that needs other features cannot."""
+    champion = state.champion
+    return champion if champion is not None and champion.feature_set == policy.feature_set else None
+
+
+def outdated(policy: Policy, started: TrainingRunChanged) -> str | None:
+    """Why an open run cannot be repeated: the project is not the one that it was started with."""
+    was, now = (started.code_hash, started.feature_set), (policy.code_hash, policy.feature_set)
+    if was == now:
+        return None
+    return f"pipeline or configuration changed while the run was open (code and features {was}, now {now})"
+
+
+def succeeded(
+    started: TrainingRunChanged, result: FitResult, digest: str, champion: Traffic | None, now_ms: int
+) -> TrainingRunChanged:
+    """The event that ends a run with a model."""
+    return _ended(
+        started,
+        now_ms,
+        status="SUCCEEDED",
+        artifact_sha256=digest,
+        artifact_bytes=len(result.artifact),
+        metrics=dict(result.metrics),
+        champion_version=champion.version if champion else None,
+        champion_metrics=dict(result.champion_metrics),
+        checks=result.checks,
+    )
+
+
+def failed(started: TrainingRunChanged, error: str, now_ms: int) -> TrainingRunChanged:
+    """The event that ends a run without a model."""
+    return _ended(started, now_ms, status="FAILED", error=error[:ERROR_MAX])
+
+
+def _ended(started: TrainingRunChanged, now_ms: int, **changes: object) -> TrainingRunChanged:
+    duration_s = max(0, now_ms - started.changed_at_ms) / 1000
+    return started.model_copy(update={"duration_s": duration_s, "changed_at_ms": now_ms, **changes})
+
+
+def alert(failure: TrainingRunChanged) -> AlertRaised:
+    """What the operator is told. A warning: the last good model goes on serving."""
+    return AlertRaised(
+        alert_id=f"alert/training-failed/{failure.run_id}/{failure.caused_by}",
+        service="trainer",
+        severity="WARNING",
+        reason="training-failed",
+        subject=failure.run_id,
+        message=f"{failure.trigger} run for {failure.caused_by}: {failure.error}",
+        raised_at_ms=failure.changed_at_ms,
+    )
+
+
+def is_news(state: State, change: TrainingRunChanged) -> bool:
+    """Whether the event still has to be written, given all that the log says: nothing is said twice."""
+    known, open_run = state.runs.get(change.run_id), state.open_run
+    if open_run is not None:
+        return change.status != "STARTED" and change.run_id == open_run.run_id
+    if change.status == "SUCCEEDED" or change.caused_by in state.answered:
+        return False
+    return known is None or known.failed

@@ -1,0 +1,113 @@
+"""The trainer's side of the log: folds the control topics into the state, and adds to ``training-runs``.
+
+Rules:
+
+- The state is what was read, from the beginning of each topic; what rang the bell is read here like all the rest.
+- The transactional id is taken only when there is something to write. Taking it fences an earlier owner; then the log
+  is read to its end, and the event is written only if it is still news. So two trainers of one model never say the
+  same twice: a second one that only waits stays silent, and one that did the same fit in parallel finds the end in the
+  log and drops its own.
+- After an unclear commit the id is taken again, and the log tells whether the event is there.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from millrace.bus.retry import backoff_s
+from millrace.bus.transport import Producer, Transport
+from millrace.bus.types import OutRecord
+from millrace.contracts import topics
+from millrace.contracts.codec import Codec
+from millrace.contracts.errors import MillraceError
+from millrace.contracts.events import (
+    DataSnapshotTaken,
+    DeploymentDecided,
+    Event,
+    ModelVersionChanged,
+    RetrainModel,
+    TrainingRunChanged,
+)
+from millrace.telemetry.log import get_logger
+from services.trainer import core
+
+log = get_logger(__name__)
+RUNS = topics.TRAINING_RUNS.suffix
+ALERTS = topics.ALERTS.suffix
+FOLDED: Mapping[str, type[Event]] = {
+    topics.DEPLOYMENTS.suffix: DeploymentDecided,  # first: with a deployment, old snapshots need not be remembered
+    topics.MODEL_VERSIONS.suffix: ModelVersionChanged,
+    RUNS: TrainingRunChanged,
+    topics.RETRAIN_REQUESTS.suffix: RetrainModel,
+    topics.DATA_SNAPSHOTS.suffix: DataSnapshotTaken,
+}
+
+
+class Journal:
+    """State of one model, and the only writer of its runs. Used by one task at a time."""
+
+    def __init__(self, model: str, stream: str, transport: Transport, codec: Codec) -> None:
+        self.state = core.State(model, stream)
+        self._transport = transport
+        self._codec = codec
+        self._producer: Producer | None = None
+        self._positions: dict[str, int] = {}
+        self._own: set[int] = set()  # offsets of our own events, folded when they were written
+
+    async def refresh(self) -> None:
+        """Fold what has been added since the last time."""
+        for topic, kind in FOLDED.items():
+            bounds = await self._transport.bounds(topic, 0)
+            start = self._positions.get(topic, bounds.begin)
+            if start >= bounds.end:
+                continue
+            async for records in self._transport.read(topic, 0, start, bounds.end):
+                for record in records:
+                    if topic != RUNS or record.offset not in self._own:
+                        self.state = core.evolve(self.state, await self._codec.decode(kind, record.value))
+                    self._positions[topic] = record.offset + 1
+            self._positions[topic] = bounds.end
+        self._own = {offset for offset in self._own if offset >= self._positions.get(RUNS, 0)}
+
+    async def publish(self, change: TrainingRunChanged) -> bool:
+        """Write the event, a failure together with its alert; False if the log makes it superfluous.
+
+        Raises:
+            FencedError: another trainer of this model has taken over.
+        """
+        attempt = 0
+        while True:
+            try:
+                producer = await self._owned()
+                if not core.is_news(self.state, change):
+                    return False
+                offsets = await producer.commit(self._records(change))
+            except MillraceError as error:
+                await self.close()
+                if not error.retryable:
+                    raise
+                attempt += 1
+                log.warning("writing is tried again", run_id=change.run_id, attempt=attempt, error=str(error))
+                await asyncio.sleep(backoff_s(attempt))
+            else:
+                self._own.add(offsets[0])
+                self.state = core.evolve(self.state, change)
+                return True
+
+    async def close(self) -> None:
+        """Give the transactional id back."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.close()
+
+    async def _owned(self) -> Producer:
+        if self._producer is None:
+            self._producer = await self._transport.producer(f"millrace.trainer.{self.state.model}")
+            await self.refresh()
+        return self._producer
+
+    def _records(self, change: TrainingRunChanged) -> list[OutRecord]:
+        events: list[tuple[str, Event]] = [(RUNS, change)]
+        if change.status == "FAILED":
+            events.append((ALERTS, core.alert(change)))
+        key = self.state.model.encode()
+        return [OutRecord(topic, key, self._codec.encode(topic, event), 0) for topic, event in events]

@@ -1,0 +1,99 @@
+"""Processes of the monitor on the memory bus, in virtual time, and the answers of other services."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from millrace.bus.context import Context
+from millrace.bus.memory import MemoryTransport
+from millrace.bus.types import TopicPartition
+from millrace.contracts import topics
+from millrace.contracts.codec import Codec
+from millrace.contracts.events import DeploymentDecided, TrainingRunChanged
+from millrace.sim.virtual_time import run
+from services.monitor.policy import Policy
+from services.monitor.shell import MonitorService
+from tests.support import World
+
+POLICY = Policy(
+    error={"delta": 0.002},
+    features={"delta": 1e-4},
+    cool_down_rows=300,
+    warm_up_rows=50,
+    metrics_window_rows=100,
+    horizon_rows=1000,
+    persisting_margin=0.05,
+)
+
+
+def simulate(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run in virtual time."""
+    return run(work())
+
+
+class Process:
+    """One process of the monitor, with a connection of its own."""
+
+    def __init__(self, world: World, rng: random.Random | None = None, policy: Policy = POLICY) -> None:
+        self.transport = MemoryTransport(world.clock, rng, log=world.log)
+        context = Context(world.project, self.transport, Codec(world.schemas), world.clock, "monitor")
+        self.service = MonitorService(context, policy)
+        self.task = asyncio.create_task(self.service.run())
+
+    async def reach(self, world: World) -> None:
+        """Until the group is at the end of every partition."""
+        await caught_up(world, self)
+
+    async def kill(self) -> None:
+        """Kill -9: nothing is closed."""
+        self.raise_if_ended()
+        await self.transport.crash()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    def raise_if_ended(self) -> None:
+        """Raise what ended it."""
+        if self.task.done():
+            self.task.result()
+
+
+async def caught_up(world: World, *processes: Process) -> None:
+    """Wait until the monitor's group has taken every record of every partition; one that failed raises its error."""
+    topic = world.topic(topics.OBSERVATIONS)
+    partitions = [TopicPartition(topic, number) for number in range(world.project.partitions)]
+    async with asyncio.timeout(600):
+        while any(
+            (world.log.position(f"millrace-monitor-{world.project.model}", at) or 0) < world.log.bounds(at).end - 1
+            for at in partitions
+        ):  # the last offset is a transaction's marker
+            for process in processes:
+                process.raise_if_ended()
+            await asyncio.sleep(0.05)
+
+
+async def answer(world: World, row: topics.TopicRow, **fields: Any) -> None:
+    """Another service's event."""
+    codec = Codec(world.schemas)
+    await codec.prepare(world.project, row)
+    kinds = {topics.TRAINING_RUNS: TrainingRunChanged, topics.DEPLOYMENTS: DeploymentDecided}
+    event = kinds[row].model_validate({"model": world.project.model, **fields})
+    await world.send(row, (world.project.model, codec.encode(row.suffix, event)))
+
+
+async def fail(world: World, request_id: str) -> None:
+    """The trainer's answer that the run failed."""
+    await answer(
+        world, topics.TRAINING_RUNS, run_id=f"run for {request_id}", status="FAILED", trigger="DRIFT",
+        caused_by=request_id, ranges=(), feature_set="", code_hash="", seed=0, train_rows=0, holdout_rows=0,
+        duration_s=0.0, changed_at_ms=0,
+    )  # fmt: skip
+
+
+async def deploy(world: World, version: int) -> None:
+    """The registry's answer that a new version is deployed."""
+    part = {"variant": "champion", "version": version, "share": 1.0, "artifact_sha256": "", "feature_set": ""}
+    await answer(
+        world, topics.DEPLOYMENTS, deployment_id="", epoch=version, traffic=(part,), scoring_since_ms=0, caused_by="",
+        reason="", decided_by="registry", decided_at_ms=world.clock.now_ms(),
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""The join: what each label finds, and what is counted where it finds nothing."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.monitor.join import SLICE_ROWS, Counts, Join
+
+HORIZON = 100
+
+
+def test_a_label_finds_its_prediction(make: Any) -> None:
+    """What is joined has the label's offset and the event's time, version, value and scores."""
+    lines = [make.line("a", version=3, value=1.0, scores=(0.2, 0.8)), make.line("b"), make.line("a", label=0.0)]
+
+    joined = Join(HORIZON, 2).take(make.rows(lines, 50))
+
+    assert joined.event_ids == ["a"]
+    assert (joined.offsets[0], joined.times_ms[0], joined.rows[0]) == (52, 50_000, 2)
+    assert (joined.versions[0], joined.values[0], joined.labels[0], *joined.scores[0]) == (3, 1.0, 0.0, 0.2, 0.8)
+
+
+def test_labels_may_come_in_any_order(make: Any) -> None:
+    """Labels in reverse order, in a later frame, find their events all the same."""
+    join = Join(HORIZON, 0)
+    join.take(make.rows([make.line(name, value=float(ord(name))) for name in "abc"]))
+
+    joined = join.take(make.rows([make.line(name, label=1.0) for name in "cab"], 3))
+
+    assert joined.event_ids == ["c", "a", "b"]
+    assert joined.values.tolist() == [99.0, 97.0, 98.0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "counts"),
+    [
+        ("a A", Counts(joined=1)),
+        ("a A A", Counts(joined=1, duplicate=1)),
+        ("A a", Counts(unknown=1)),
+        ("A a A", Counts(joined=1, unknown=1)),
+        ("B", Counts(unknown=1)),
+        ("a a A", Counts(joined=1, repeated=1)),
+        ("a A a A", Counts(joined=1, repeated=1, duplicate=1)),
+        ("a", Counts()),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_every_label_and_event_is_counted(make: Any, ids: str, counts: Counts, *, whole: bool) -> None:
+    """Small letters are events, capitals their labels. One frame or many: the same counts."""
+    lines = [make.line(name.lower(), label=1.0 if name.isupper() else None) for name in ids.split()]
+    join = Join(HORIZON, 0)
+
+    for frame in [lines] if whole else [[line] for line in lines]:
+        join.take(make.rows(frame, lines.index(frame[0])))
+
+    assert counts == join.counts
+
+
+def test_a_label_that_is_no_number_is_unusable(make: Any) -> None:
+    """It is counted, and the prediction goes on waiting for a proper one."""
+    join = Join(HORIZON, 0)
+
+    joined = join.take(make.rows([make.line("a"), make.line("a", label=np.nan), make.line("a", label=1.0)]))
+
+    assert joined.labels.tolist() == [1.0]
+    assert Counts(joined=1, unusable=1) == join.counts
+
+
+def test_an_event_that_no_model_answered_waits_for_nothing(make: Any) -> None:
+    """Version 0 or a value that is no number: its label is unknown."""
+    join = Join(HORIZON, 0)
+
+    join.take(make.rows([make.line("a", version=0), make.line("b", value=np.nan), *_labels(make, "ab")]))
+
+    assert Counts(unknown=2) == join.counts
+
+
+def _labels(make: Any, ids: str) -> list[Any]:
+    return [make.line(name, label=1.0) for name in ids]
+
+
+@pytest.mark.parametrize(("newer", "joined"), [(HORIZON - 1, 1), (HORIZON, 0)])
+def test_the_horizon_is_exact(make: Any, newer: int, joined: int) -> None:
+    """A prediction is forgotten when as many newer ones have come as the horizon says, and not one earlier."""
+    lines = [make.line("a"), *(make.line(f"e{number}") for number in range(newer)), make.line("a", label=1.0)]
+    join = Join(HORIZON, 0)
+
+    assert joined == len(join.take(make.rows(lines)))
+    assert Counts(joined=joined, unknown=1 - joined, forgotten_unlabelled=1 - joined) == join.counts
+
+
+def test_memory_is_bounded(make: Any) -> None:
+    """However many predictions stay without labels, no more than the horizon's are remembered; the rest is counted."""
+    join = Join(HORIZON, 0)
+
+    join.take(make.rows([make.line(f"e{number}") for number in range(3 * SLICE_ROWS)]))
+
+    assert join.waiting == HORIZON
+    assert join.counts.forgotten_unlabelled == 3 * SLICE_ROWS - HORIZON
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_frames_can_be_cut_anywhere(make: Any, seed: int) -> None:
+    """Random events, repeats and labels, on both sides of the horizon: cuts change neither joins nor counts."""
+    rng = np.random.default_rng(seed)
+    lines = [
+        make.line(f"e{rng.integers(max(0, at - 300), at + 20)}", label=1.0 if rng.random() < 0.5 else None)
+        for at in range(2000)
+    ]
+    whole, parts = Join(HORIZON, 0), Join(HORIZON, 0)
+
+    expected = whole.take(make.rows(lines))
+    frames = [parts.take(make.rows(lines[at : at + 7], at)) for at in range(0, len(lines), 7)]
+
+    assert expected.offsets.tolist() == [offset for frame in frames for offset in frame.offsets.tolist()]
+    assert expected.times_ms.tolist() == [time for frame in frames for time in frame.times_ms.tolist()]
+    assert whole.counts == parts.counts
+    assert all(count > 0 for count in dataclasses.astuple(whole.counts)[:3])

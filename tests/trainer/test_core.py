@@ -1,0 +1,290 @@
+"""The trainer's decisions, as tables."""
+
+import pytest
+
+from millrace.contracts.events import (
+    DataSnapshotTaken,
+    DeploymentDecided,
+    ModelVersionChanged,
+    OffsetMark,
+    OffsetRange,
+    RetrainModel,
+    Traffic,
+    TrainingRunChanged,
+)
+from millrace.contracts.project import Training
+from services.trainer import core
+from services.trainer.train.window import Row, Window
+
+SAMPLES = "s-samples"
+POLICY = core.Policy(
+    model="m",
+    stream="s",
+    samples=SAMPLES,
+    feature_set="f",
+    code_hash="c",
+    training=Training(first_rows=100, window_rows=80, holdout_rows=20, snapshot_every_rows=10, seed=7),
+)
+
+
+def snapshot(rows, partition=0, until=None, feature_set="f", stream="s"):
+    """A snapshot of one partition."""
+    until = rows * 2 if until is None else until
+    return DataSnapshotTaken(
+        snapshot_id=f"{stream}/{partition}/{rows}",
+        stream=stream,
+        feature_set=feature_set,
+        ranges=(OffsetRange(topic=SAMPLES, partition=partition, from_offset=0, until_offset=until),),
+        table_version=None,
+        rows=rows,
+        labelled_rows=rows,
+        from_time_ms=0,
+        until_time_ms=0,
+        profile=(),
+        taken_at_ms=rows,
+    )
+
+
+def run(status, run_id="r1", cause="x", *, until=200, at_ms=100, code="c", model="m"):
+    """An event about a run whose ranges end at ``until``."""
+    return TrainingRunChanged(
+        run_id=run_id,
+        model=model,
+        status=status,
+        trigger="DRIFT",
+        caused_by=cause,
+        ranges=(OffsetRange(topic=SAMPLES, partition=0, from_offset=0, until_offset=until),),
+        feature_set="f",
+        code_hash=code,
+        seed=7,
+        train_rows=60,
+        holdout_rows=20,
+        duration_s=0,
+        changed_at_ms=at_ms,
+    )
+
+
+def request(name, *, mark=None, at_ms=50, model="m", topic=SAMPLES):
+    """A retrain request."""
+    until = () if mark is None else (OffsetMark(topic=topic, partition=0, offset=mark),)
+    return RetrainModel(
+        request_id=name,
+        model=model,
+        reason="DRIFT",
+        caused_by=None,
+        message="",
+        since_time_ms=None,
+        until=until,
+        requested_by="t",
+        requested_at_ms=at_ms,
+    )
+
+
+def deployment(epoch=1, version=1, feature_set="f", model="m"):
+    """A deployment of one version."""
+    part = Traffic(variant="champion", version=version, share=1, artifact_sha256="a", feature_set=feature_set)
+    return DeploymentDecided(
+        deployment_id=f"d{epoch}",
+        model=model,
+        epoch=epoch,
+        traffic=(part,),
+        scoring_since_ms=0,
+        caused_by="",
+        reason="",
+        decided_by="",
+        decided_at_ms=0,
+    )
+
+
+def rejected(run_id, status="REJECTED"):
+    """The registry's word about a run."""
+    return ModelVersionChanged(
+        change_id="v",
+        model="m",
+        version=None,
+        status=status,
+        run_id=run_id,
+        artifact_sha256=None,
+        feature_set="f",
+        metrics={},
+        reasons=(),
+        caused_by="",
+        changed_at_ms=0,
+    )
+
+
+def folded(*events):
+    """The state after these events."""
+    state = core.State("m", "s")
+    for event in events:
+        state = core.evolve(state, event)
+    return state
+
+
+def window(rows):
+    """A window of so many rows."""
+    part = OffsetRange(topic=SAMPLES, partition=0, from_offset=0, until_offset=rows * 2)
+    return Window((part,) if rows else (), tuple(Row(i, 0, 2 * i, (0.0,), 0.0) for i in range(rows)))
+
+
+FIRST = [snapshot(100), run("STARTED", cause="s/0/100")]
+CASES = {
+    "nothing known": ([], None),
+    "too few rows": ([snapshot(99)], None),
+    "enough rows": ([snapshot(100)], "s/0/100"),
+    "partitions count together": ([snapshot(60), snapshot(40, partition=1)], "s/0/60"),
+    "only the newest of a partition counts": ([snapshot(60), snapshot(90)], None),
+    "an older one said again changes nothing": ([snapshot(110), snapshot(60)], "s/0/110"),
+    "of another stream": ([snapshot(100, stream="t")], None),
+    "of other features": ([snapshot(100, feature_set="g")], None),
+    "a model serves already": ([snapshot(100), deployment()], None),
+    "another model serves": ([snapshot(100), deployment(model="n")], "s/0/100"),
+    "a run is open": (FIRST, core.Repeat),
+    "another model's run is open": ([snapshot(100), run("STARTED", model="n")], "s/0/100"),
+    "the registry has not decided": ([*FIRST, run("SUCCEEDED"), snapshot(200)], None),
+    "rejected, too few new rows": ([*FIRST, run("SUCCEEDED"), rejected("r1"), snapshot(109)], None),
+    "rejected, enough new rows": ([*FIRST, run("SUCCEEDED"), rejected("r1"), snapshot(110)], "s/0/110"),
+    "registered": ([*FIRST, run("SUCCEEDED"), rejected("r1", "REGISTERED"), snapshot(110)], None),
+    "failed, too few new rows": ([*FIRST, run("FAILED", cause="s/0/100"), snapshot(109)], None),
+    "failed, enough new rows": ([*FIRST, run("FAILED", cause="s/0/100"), snapshot(110)], "s/0/110"),
+    "failed with other code": (
+        [snapshot(100), run("STARTED", cause="s/0/100", code="o"), run("FAILED", code="o"), snapshot(101)],
+        "s/0/101",
+    ),
+    "a request": ([deployment(), request("a")], "a"),
+    "another model's request": ([deployment(), request("a", model="n")], None),
+    "the newest of several": ([deployment(), request("a"), request("b")], "b"),
+    "a request before the first model": ([snapshot(100), request("a")], "a"),
+    "answered": ([request("a"), run("STARTED", cause="a"), run("SUCCEEDED", cause="a")], None),
+    "answered by a failure": ([request("a"), run("STARTED", cause="a"), run("FAILED", cause="a")], None),
+    "refused before it started": ([request("a"), run("FAILED", cause="a")], None),
+    "while a run is open": ([request("a"), run("STARTED", cause="a"), request("b", at_ms=200)], core.Repeat),
+    "came while a run was open": (
+        [request("a"), run("STARTED", cause="a"), request("b", at_ms=200), run("SUCCEEDED", cause="a")],
+        "b",
+    ),
+    "came before it started": (
+        [request("b"), request("a"), run("STARTED", cause="a"), run("SUCCEEDED", cause="a")],
+        None,
+    ),
+    "a failed run covers nothing": (
+        [request("b"), request("a"), run("STARTED", cause="a"), run("FAILED", cause="a")],
+        "b",
+    ),
+    "its mark was reached": ([run("STARTED"), run("SUCCEEDED"), request("b", mark=200, at_ms=999)], None),
+    "its mark was not reached": ([run("STARTED"), run("SUCCEEDED"), request("b", mark=201, at_ms=1)], "b"),
+    "a mark of another topic is none": (
+        [run("STARTED"), run("SUCCEEDED"), request("b", mark=1, at_ms=999, topic="t")],
+        "b",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_done_next(name):
+    """Each case: what is in the log, and the cause of the run that is begun."""
+    events, expected = CASES[name]
+    decision = core.decide(folded(*events), POLICY)
+    if isinstance(expected, type):
+        assert isinstance(decision, expected)
+    else:
+        assert expected == (decision and decision.caused_by)
+
+
+def test_every_case_was_seen():
+    """The table has not shrunk by accident."""
+    assert 33 == len(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_folding_twice_changes_no_decision(name):
+    """At least once: each topic told again from its beginning gives the same decision."""
+    events, _ = CASES[name]
+    runs = [event for event in events if isinstance(event, TrainingRunChanged)]
+    others = [event for event in events if not isinstance(event, TrainingRunChanged)]
+    assert core.decide(folded(*events), POLICY) == core.decide(folded(*others, *runs, *others, *runs), POLICY)
+
+
+def test_the_first_run_reads_up_to_what_the_snapshots_name():
+    """Marks of every partition; as many rows as the window has, or as the first model asks for."""
+    begin = core.decide(folded(snapshot(60), snapshot(40, partition=1)), POLICY)
+    assert core.Begin("FIRST_DATA", "s/0/60", {0: 120, 1: 80}, 100) == begin
+
+
+def test_the_newest_epoch_wins():
+    """A deployment told again, or late, never replaces a newer one."""
+    state = folded(deployment(2, version=5), deployment(1, version=4))
+    assert 5 == core.champion_for(state, POLICY).version
+
+
+def test_a_champion_of_other_features_is_no_measure():
+    """It cannot be scored on these rows."""
+    assert core.champion_for(folded(deployment(feature_set="g")), POLICY) is None
+
+
+def test_the_run_id_depends_on_what_the_model_depends_on():
+    """Not on trigger, cause or time; on rows, features, code and seed."""
+    from dataclasses import replace
+
+    ranges = window(100).ranges
+    base = core.run_id_of(POLICY, ranges)
+    seeded = replace(POLICY, training=POLICY.training.model_copy(update={"seed": 8}))
+    others = [
+        core.run_id_of(replace(POLICY, code_hash="o"), ranges),
+        core.run_id_of(replace(POLICY, feature_set="o"), ranges),
+        core.run_id_of(seeded, ranges),
+        core.run_id_of(POLICY, window(99).ranges),
+    ]
+    begins = [core.Begin("DRIFT", "a", {}, 80), core.Begin("OPERATOR", "b", {}, 80)]
+    same = {core.open_or_refuse(folded(), POLICY, begin, window(100), at).run_id for at, begin in enumerate(begins)}
+    assert {base} == same
+    assert 5 == len({base, *others})
+
+
+@pytest.mark.parametrize(
+    ("trigger", "rows", "expected"),
+    [("FIRST_DATA", 99, None), ("FIRST_DATA", 100, "STARTED"), ("DRIFT", 39, "FAILED"), ("DRIFT", 40, "STARTED")],
+)
+def test_how_many_rows_are_needed(trigger, rows, expected):
+    """A first model waits for its rows; a request is answered at once, by a failure if nothing can be learnt."""
+    change = core.open_or_refuse(folded(), POLICY, core.Begin(trigger, "a", {}, 80), window(rows), 1)
+    assert expected == (change and change.status)
+
+
+def test_rows_that_gave_a_model_are_not_trained_on_again():
+    """The request is answered under an id of its own; a run that failed may be tried again under the same one."""
+    begin = core.Begin("OPERATOR", "b", {}, 80)
+    run_id = core.run_id_of(POLICY, window(100).ranges)
+    done = folded(run("STARTED", run_id), run("SUCCEEDED", run_id))
+    change = core.open_or_refuse(done, POLICY, begin, window(100), 1)
+    assert ("FAILED", True) == (change.status, change.run_id != run_id)
+    failed = folded(run("STARTED", run_id), run("FAILED", run_id))
+    change = core.open_or_refuse(failed, POLICY, begin, window(100), 1)
+    assert ("STARTED", run_id) == (change.status, change.run_id)
+
+
+NEWS = {
+    "first start": ([], run("STARTED"), True),
+    "start while open": ([run("STARTED", "r0")], run("STARTED", cause="y"), False),
+    "start of a cause that was answered": ([run("STARTED"), run("FAILED")], run("STARTED"), False),
+    "start again after a failure": ([run("STARTED"), run("FAILED")], run("STARTED", cause="y"), True),
+    "start again after a success": ([run("STARTED"), run("SUCCEEDED")], run("STARTED", cause="y"), False),
+    "end": ([run("STARTED")], run("SUCCEEDED"), True),
+    "end of another": ([run("STARTED")], run("SUCCEEDED", "r2"), False),
+    "second end": ([run("STARTED"), run("SUCCEEDED")], run("SUCCEEDED"), False),
+    "failure after success": ([run("STARTED"), run("SUCCEEDED")], run("FAILED"), False),
+    "refusal": ([], run("FAILED", "r9", "z"), True),
+    "refusal again": ([run("FAILED", "r9", "z")], run("FAILED", "r9", "z"), False),
+}
+
+
+@pytest.mark.parametrize("name", NEWS)
+def test_nothing_is_said_twice(name):
+    """What the log holds decides whether an event is still to be written."""
+    events, change, expected = NEWS[name]
+    assert expected == core.is_news(folded(*events), change)
+
+
+def test_an_endless_error_is_cut():
+    """A record has a largest size."""
+    assert 2000 == len(core.failed(run("STARTED"), "x" * 10_000, 1).error)

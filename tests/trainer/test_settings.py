@@ -1,0 +1,21 @@
+"""The trainer's settings."""
+
+import pytest
+from pydantic import ValidationError
+
+from services.trainer.settings import Settings
+
+NEEDED = {"bootstrap_servers": "b:1", "schema_registry_url": "http://r", "project": "p"}
+
+
+def test_artefacts_lie_under_the_data_folder_unless_told():
+    """The default follows ``data``; an address is taken as it is."""
+    assert "d/artifacts" == Settings(**NEEDED, data="d").artifact_root
+    assert "s3://b/p" == Settings(**NEEDED, artifacts="s3://b/p").artifact_root
+
+
+def test_at_least_one_thread():
+    """Whatever the machine, a fit has a thread; none is refused."""
+    assert Settings(**NEEDED).threads >= 1
+    with pytest.raises(ValidationError, match="threads"):
+        Settings(**NEEDED, threads=0)
