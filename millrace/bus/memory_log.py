@@ -45,7 +45,7 @@ class _Partition:
     begin: int = 0
     entries: list[tuple[Record | None, Transaction]] = field(default_factory=list)
     open: dict[int, Transaction] = field(default_factory=dict)
-    waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    waiters: dict[asyncio.Future[None], None] = field(default_factory=dict)  # a set would wake them in chance order
 
     @property
     def end(self) -> int:
@@ -136,13 +136,13 @@ class MemoryLog:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         watched = [self._at(at) for at in partitions]
         for partition in watched:
-            partition.waiters.add(future)
+            partition.waiters[future] = None
         try:
             await asyncio.wait([future], timeout=timeout_s)
         finally:
             future.cancel()
             for partition in watched:
-                partition.waiters.discard(future)
+                partition.waiters.pop(future, None)
 
     def delete_before(self, at: TopicPartition, offset: int) -> None:
         """What retention does: everything below ``offset`` is gone."""
@@ -200,7 +200,7 @@ class MemoryLog:
             partition = self._at(at)
             del partition.open[first]
             partition.entries.append((None, transaction))
-            for waiter in partition.waiters:
+            for waiter in list(partition.waiters):
                 if not waiter.done():
                     waiter.set_result(None)
 

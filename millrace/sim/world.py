@@ -46,7 +46,7 @@ from services.trainer.train.task import FitResult, FitTask
 
 EPOCH_MS = 1_700_000_000_000  # any moment will do; it must only be the same each time
 POLL_S = 0.05
-QUIET_S = 3.0  # virtual; longer than every wait of the services
+QUIET_S = 12.0  # virtual; longer than a group takes to give a dead member's partitions away, and to catch up
 LONGEST_S = 3600.0
 
 
