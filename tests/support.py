@@ -1,15 +1,16 @@
 """What tests share: a small model project, and a context for a service on the memory bus."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from millrace.bus.clock import LoopClock
-from millrace.bus.memory import MemoryLog, MemoryTransport
 from millrace.bus.context import Context
+from millrace.bus.memory import MemoryLog, MemoryTransport
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
@@ -19,6 +20,9 @@ from millrace.contracts.project import Project, load_project
 from millrace.contracts.registry_client import LocalSchemas
 from millrace.contracts.topics import TopicRow, specs, topic_name
 
+T = TypeVar("T")
+GIVE_UP_S = 30.0
+POLL_S = 0.01
 EPOCH_MS = 1_600_000_000_000
 MINUTE_MS = 60_000
 
@@ -69,6 +73,14 @@ def tiny_project(folder: Path, **changes: Any) -> Project:
     (folder / "event.avsc").write_text(json.dumps(EVENT))
     (folder / "pipeline.py").write_text(PIPELINE)
     return load_project(folder)
+
+
+async def until(found: Callable[[], Awaitable[Sequence[T]]], count: int) -> Sequence[T]:
+    """What ``found`` gives once it has that many; the one place where a test waits."""
+    async with asyncio.timeout(GIVE_UP_S):
+        while len(items := await found()) < count:  # noqa: ASYNC110  # a log is polled, it sets no events
+            await asyncio.sleep(POLL_S)
+    return items
 
 
 class World:
@@ -125,6 +137,11 @@ class World:
         transport, topic = self.transport(), self.topic(row)
         begin, end = await transport.bounds(topic, partition)
         return [record async for batch in transport.read(topic, partition, begin, end) for record in batch]
+
+    async def until(self, row: TopicRow, count: int) -> list[dict[str, Any]]:
+        """The decoded values, once there are that many; decoding is left to ``records`` where bytes are not Avro."""
+        await until(lambda: self.records(row), count)
+        return await self.values(row)
 
     async def values(self, row: TopicRow, partition: int = 0) -> list[dict[str, Any]]:
         """The same, decoded."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "models": "Show the versions of the models, and why each serves or not.",
     "retrain": "Ask for a retrain of the model.",
     "dead-letters": "List and show refused records.",
+    "prepare": "Create a project's topics and register its schemas on existing servers.",
     "sim": "Run the whole loop in one process on a virtual clock.",
 }
 

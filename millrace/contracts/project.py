@@ -124,7 +124,7 @@ class Gates(_Section):
 
 
 class Adwin(_Section):
-    """Parameters of river's ADWIN; see ``services/monitor/detect.py``."""
+    """Parameters of river's ADWIN; see ``services/monitor/detect/adwin.py``."""
 
     delta: float = Field(gt=0, lt=1)
     clock: int = Field(32, ge=1)
@@ -132,17 +132,33 @@ class Adwin(_Section):
     grace_period: int = Field(10, ge=1)
 
 
+class Persisting(_Section):
+    """The rule for an error that stays high after an alarm: it raises another one, once cool-down and warm-up are over.
+
+    ``margin`` is how far above its level before the drift the error may stay, in the unit of the error (a share for
+    classification). ``limit`` is how often the rule may speak after one drift. ``new_version`` says whether it also
+    judges a version that was deployed since.
+    """
+
+    margin: float = Field(0.03, ge=0)
+    limit: int = Field(3, ge=0)
+    new_version: bool = True
+
+
 class Monitors(_Section):
     """What the monitor watches, and how often it may ask for a retrain.
 
     ``cool_down_rows`` labelled rows must pass between two alarms of one subject; ``warm_up_rows`` after a new version
-    began to serve. ``open_rows`` is how long one request keeps others back if nobody ever answers it.
+    began to serve. ``persisting`` of null turns that rule off. ``open_s`` is how long a request that nobody answers
+    keeps others back (wall time).
     """
 
     error: Adwin = Adwin(delta=0.002)
     features: Adwin = Adwin(delta=1e-6)
     cool_down_rows: int = Field(1000, ge=0)
     warm_up_rows: int = Field(200, ge=0)
+    persisting: Persisting | None = Persisting()
+    open_s: float = Field(86_400, gt=0)
     metrics_window_rows: int = Field(500, ge=10)
 
 
@@ -212,6 +228,10 @@ class Project(_Section):
         reserved = sorted(name for name in names if _RESERVED.fullmatch(name))
         if reserved:
             msg = f"features may not be named {reserved}: the monitor's frames use these names; choose others"
+            raise ValueError(msg)
+        fitting = {"classification": ("accuracy", "log_loss"), "regression": ("mae", "rmse")}[self.label.task]
+        if self.gates.metric not in fitting:
+            msg = f"gates.metric is {self.gates.metric!r}, for {self.label.task} use one of {list(fitting)}"
             raise ValueError(msg)
         if self.training.holdout_rows * 2 > min(self.training.first_rows, self.training.window_rows):
             msg = f"training.holdout_rows {self.training.holdout_rows} leaves too little to train on; use at most half"

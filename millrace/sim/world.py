@@ -35,7 +35,6 @@ from millrace.demo.publish import Publisher
 from millrace.stores.artifacts import ArtifactStore
 from services.ingest.shell import IngestService
 from services.monitor.policy import Policy
-from services.monitor.settings import Settings as MonitorSettings
 from services.monitor.shell import MonitorService
 from services.registry.effects import inline
 from services.registry.shell import RegistryService
@@ -127,18 +126,11 @@ class Simulation:
 
     def _builders(self) -> dict[str, Callable[[Context], Service]]:
         store = ArtifactStore(self._folder / "artifacts")
-        settings = MonitorSettings.model_construct()
 
         async def fit(task: FitTask) -> FitResult:
             await asyncio.sleep(self._training_s)
             return await fit_inline(task)
 
-        policy = Policy.of(
-            self._project,
-            margin=settings.persisting_margin,
-            limit=settings.persisting_limit,
-            new_version=settings.persisting_new_version,
-        )
         database = f"sqlite:///{self._folder / 'registry.db'}"
         return {
             "registry": lambda context: RegistryService(
@@ -149,7 +141,7 @@ class Simulation:
             "serving": lambda context: ServingService(
                 context, artifacts=str(self._folder / "artifacts"), max_records=200, blocking=inline
             ),
-            "monitor": lambda context: MonitorService(context, policy, open_ms=round(settings.open_s * 1000)),
+            "monitor": lambda context: MonitorService(context, Policy.of(context.project)),
         }
 
     def _transport(self, name: str) -> MemoryTransport:

@@ -5,6 +5,8 @@ local file is renamed into place, an object store shows an object only when it i
 """
 
 import hashlib
+import itertools
+import os
 from pathlib import Path
 
 from pyarrow import fs
@@ -20,6 +22,7 @@ class ArtifactStore:
     """
 
     def __init__(self, root: str | Path) -> None:
+        self._writes = itertools.count()  # two writers of the same bytes must not share a temporary file
         text = str(root)
         if "://" in text:
             self._fs, self._base = fs.FileSystem.from_uri(text)
@@ -33,7 +36,7 @@ class ArtifactStore:
         if self._fs.get_file_info(path).type == fs.FileType.File:
             return digest
         self._fs.create_dir(path.rpartition("/")[0], recursive=True)
-        temporary = f"{path}.partial"
+        temporary = f"{path}.{os.getpid()}-{next(self._writes)}.partial"
         with self._fs.open_output_stream(temporary) as out:
             out.write(content)
         self._fs.move(temporary, path)

@@ -1,6 +1,7 @@
 """Entry: ``python -m services.ingest``."""
 
-from millrace.bus.service import Context, main
+from millrace.bus.context import Context
+from millrace.bus.service import main
 from services.ingest.settings import Settings
 from services.ingest.shell import IngestService
 

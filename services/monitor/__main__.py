@@ -8,19 +8,12 @@ from services.monitor.shell import MonitorService
 
 
 def run() -> None:
-    """Read the environment and serve until stopped."""
-    settings = Settings()
+    """Read the environment and watch until stopped."""
 
     def build(context: Context) -> MonitorService:
-        policy = Policy.of(
-            context.project,
-            margin=settings.persisting_margin,
-            limit=settings.persisting_limit,
-            new_version=settings.persisting_new_version,
-        )
-        return MonitorService(context, policy, open_ms=round(settings.open_s * 1000))
+        return MonitorService(context, Policy.of(context.project))
 
-    main("monitor", settings, build)
+    main("monitor", Settings(), build)
 
 
 if __name__ == "__main__":

@@ -48,9 +48,9 @@ class Policy:
     persisting_new_version: bool = True
 
     @classmethod
-    def of(cls, project: Project, *, margin: float | None = 0.03, limit: int = 3, new_version: bool = True) -> "Policy":
-        """The policy of a model project; the three arguments are the rule for errors that stay high."""
-        monitors = project.monitors
+    def of(cls, project: Project) -> "Policy":
+        """The policy of a model project."""
+        monitors, persisting = project.monitors, project.monitors.persisting
         return cls(
             task=project.label.task,
             classes=len(project.label.classes),
@@ -60,9 +60,9 @@ class Policy:
             warm_up_rows=monitors.warm_up_rows,
             metrics_window_rows=monitors.metrics_window_rows,
             horizon_rows=project.dedupe.events,
-            persisting_margin=margin,
-            persisting_limit=limit,
-            persisting_new_version=new_version,
+            persisting_margin=persisting.margin if persisting else None,
+            persisting_limit=persisting.limit if persisting else 0,
+            persisting_new_version=persisting.new_version if persisting else False,
         )
 
 

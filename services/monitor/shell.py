@@ -67,11 +67,11 @@ class MonitorService:
         open_ms: how long an unanswered retrain holds others back.
     """
 
-    def __init__(self, context: Context, policy: Policy, *, open_ms: int = 86_400_000) -> None:
+    def __init__(self, context: Context, policy: Policy) -> None:
         model = context.project.model
         self._context = context
         self._policy = policy
-        self._open_ms = open_ms
+        self._open_ms = round(context.project.monitors.open_s * 1000)
         self._topic = topic_name(topics.OBSERVATIONS, context.project)
         self._group = f"millrace-monitor-{model}"
         self._published_group = f"{self._group}-published"

@@ -1,6 +1,7 @@
 """Entry: ``python -m services.serving``."""
 
-from millrace.bus.service import Context, main
+from millrace.bus.context import Context
+from millrace.bus.service import main
 from services.serving.settings import Settings
 from services.serving.shell import ServingService
 
@@ -11,7 +12,9 @@ def run() -> None:
 
     def build(context: Context) -> ServingService:
         artifacts = settings.artifacts or str(settings.data / "artifacts")
-        return ServingService(context, artifacts=artifacts, max_records=settings.max_records, threads=settings.threads)
+        return ServingService(
+            context, artifacts=artifacts, max_records=settings.max_records, threads=settings.scoring_threads
+        )
 
     main("serving", settings, build)
 

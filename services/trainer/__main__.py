@@ -16,7 +16,7 @@ def run() -> None:
 
     def build(context: Context) -> TrainerService:
         warm()
-        fit = partial(fit_in_child, memory_mb=settings.memory_mb, threads=settings.threads)
+        fit = partial(fit_in_child, memory_mb=settings.training_memory_mb, threads=settings.training_threads)
         return TrainerService(context, artifacts=ArtifactStore(settings.artifact_root), fit=fit)
 
     main("trainer", settings, build)

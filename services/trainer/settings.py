@@ -18,8 +18,8 @@ class Settings(ServiceSettings):
     artifacts: str | None = Field(
         None, description="Folder or s3:// address of the model files; default <data>/artifacts."
     )
-    memory_mb: int = Field(4096, ge=0, description="Most address space of one fit in MiB; 0 sets no limit.")
-    threads: int = Field(default_factory=_spare_cores, ge=1, description="OpenMP threads of one fit.")
+    training_memory_mb: int = Field(4096, ge=0, description="Most address space of one fit in MiB; 0 sets no limit.")
+    training_threads: int = Field(default_factory=_spare_cores, ge=1, description="OpenMP threads of one fit.")
 
     @property
     def artifact_root(self) -> str:

@@ -9,6 +9,7 @@ from tests.support import tiny_project
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
+    """The tiny project."""
     return tiny_project(tmp_path_factory.mktemp("project"))
 
 

@@ -1,7 +1,5 @@
 """The merge of events and labels, duplicates, and recovery from the samples log."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from tests.support import MINUTE_MS, tiny_project
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
+    """The tiny project."""
     return tiny_project(tmp_path_factory.mktemp("project"), dedupe={"events": 1000})
 
 

@@ -9,13 +9,12 @@ import pytest
 from millrace.bus.deadletter import why
 from millrace.contracts import topics
 from services.ingest.shell import IngestService
-from tests.support import EPOCH_MS, MINUTE_MS, World, tiny_project
-
-GIVE_UP_S = 20.0
+from tests.support import EPOCH_MS, MINUTE_MS, World, tiny_project, until
 
 
 @pytest.fixture
 async def world(tmp_path):
+    """The tiny project on an empty log."""
     return await World.create(tiny_project(tmp_path))
 
 
@@ -34,14 +33,6 @@ async def ingest(world: World) -> AsyncIterator[IngestService]:
         await context.transport.close()
 
 
-async def until(world: World, row: topics.TopicRow, count: int) -> list[dict]:
-    """Poll until the topic holds that many records."""
-    async with asyncio.timeout(GIVE_UP_S):
-        while len(found := await world.records(row)) < count:
-            await asyncio.sleep(0.01)
-    return found
-
-
 async def test_bad_records_become_dead_letters_and_the_next_good_one_is_served(world):
     """Each kind of bad record ends as a dead letter with its reason and its bytes; good ones around it go on."""
     good, duplicate, last = [await world.event(id=name) for name in ("good", "good", "last")]
@@ -56,8 +47,8 @@ async def test_bad_records_become_dead_letters_and_the_next_good_one_is_served(w
         last,
     )
     async with ingest(world):
-        letters = await until(world, topics.DEAD_LETTERS, 5)
-        samples = await until(world, topics.SAMPLES, 2)
+        letters = await until(lambda: world.records(topics.DEAD_LETTERS), 5)
+        samples = await until(lambda: world.records(topics.SAMPLES), 2)
     reasons = [why(letter)["reason"] for letter in letters]
 
     assert ["undecodable", "unknown-schema", "out-of-range", "missing-field", "duplicate-event"] == reasons
@@ -73,9 +64,11 @@ async def test_bad_records_become_dead_letters_and_the_next_good_one_is_served(w
 async def test_a_bad_label_is_a_dead_letter(world):
     """A class that the project does not have is named in the reason."""
     await world.send(topics.EVENTS, await world.event(id="a"))
-    await world.send(topics.LABELS, await world.label("a", "maybe", EPOCH_MS + 1), await world.label("b", 1.0, EPOCH_MS))
+    await world.send(
+        topics.LABELS, await world.label("a", "maybe", EPOCH_MS + 1), await world.label("b", 1.0, EPOCH_MS)
+    )
     async with ingest(world):
-        letters = await until(world, topics.DEAD_LETTERS, 2)
+        letters = await until(lambda: world.records(topics.DEAD_LETTERS), 2)
 
     assert [why(letter)["reason"] for letter in letters] == ["bad-label", "label-without-event"]
     assert "'maybe' is neither one of ['no', 'yes']" in why(letters[0])["message"]
@@ -89,12 +82,12 @@ async def test_a_restart_goes_on_as_if_nothing_had_happened(world):
     await world.send(topics.EVENTS, *events[:12])
     await world.send(topics.LABELS, *labels[:12])
     async with ingest(world):
-        await until(world, topics.SAMPLES, 24)
+        await world.until(topics.SAMPLES, 24)
     await world.send(topics.EVENTS, events[3], *events[12:])
     await world.send(topics.LABELS, *labels[12:])
     async with ingest(world):
-        await until(world, topics.SAMPLES, 48)
-        await until(world, topics.DATA_SNAPSHOTS, 2)
+        await world.until(topics.SAMPLES, 48)
+        await world.until(topics.DATA_SNAPSHOTS, 2)
     samples = await world.values(topics.SAMPLES)
     rows = [sample for sample in samples if sample["kind"] == "EVENT"]
     expected = [(float(n % 7), float(n % 7 - (n - 1) % 7), float((n - 1) % 2)) for n in range(1, 24)]
@@ -112,8 +105,8 @@ async def test_a_snapshot_names_the_offset_after_its_last_label(world):
     await world.send(topics.EVENTS, *[await world.event(id=f"e{n}", at=at) for n, at in enumerate(times)])
     await world.send(topics.LABELS, *[await world.label(f"e{n}", 1, at + 30_000) for n, at in enumerate(times)])
     async with ingest(world):
-        await until(world, topics.SAMPLES, 26)
-        await until(world, topics.DATA_SNAPSHOTS, 1)
+        await world.until(topics.SAMPLES, 26)
+        await world.until(topics.DATA_SNAPSHOTS, 1)
     snapshot = (await world.values(topics.DATA_SNAPSHOTS))[0]
     until_offset = snapshot["ranges"][0]["until_offset"]
     records, values = await world.records(topics.SAMPLES), await world.values(topics.SAMPLES)

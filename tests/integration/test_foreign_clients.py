@@ -117,7 +117,7 @@ def upstream(running: Running) -> Iterator[Upstream]:
         upstream.label(number)
     upstream.flush()
     statuses = Downstream(running, "serving-status")
-    statuses.until(lambda messages: bool(messages))
+    statuses.until(bool)
     statuses.close()
     yield upstream
     upstream.close()

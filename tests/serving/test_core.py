@@ -23,7 +23,9 @@ def wanted(*epochs: int) -> core.State:
     return state
 
 
-@pytest.mark.parametrize(("epochs", "expected"), [((1,), [1]), ((1, 2, 3), [1, 2, 3]), ((1, 3, 2), [1, 3]), ((2, 2), [2])])
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [((1,), [1]), ((1, 2, 3), [1, 2, 3]), ((1, 3, 2), [1, 3]), ((2, 2), [2])]
+)
 def test_an_epoch_that_does_not_grow_changes_nothing(epochs, expected):
     """A repeat or a late one is ignored."""
     assert [one.epoch for one in wanted(*epochs).wanted] == expected

@@ -66,7 +66,7 @@ def test_a_bad_file_is_refused_with_its_reason(name):
 
 def test_a_regressor_in_place_of_a_classifier_is_refused():
     """The scores must fit the project's classes."""
-    with pytest.raises(ArtifactError, match="cannot score|scores of shape"):
+    with pytest.raises(ArtifactError, match=r"cannot score|scores of shape"):
         Model(regressor(), width=3, classes=2)
 
 

@@ -17,18 +17,18 @@ from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.health import build_app
 from services.serving.shell import ServingService
 from tests.onnx_models import classifier
-from tests.support import EPOCH_MS, World, tiny_project
-
-GIVE_UP_S = 20.0
+from tests.support import EPOCH_MS, World, tiny_project, until
 
 
 @pytest.fixture
 async def world(tmp_path):
+    """The tiny project on an empty log."""
     return await World.create(tiny_project(tmp_path / "project"))
 
 
 @pytest.fixture
 def store(tmp_path):
+    """The artefact store that serving reads."""
     return ArtifactStore(tmp_path / "artifacts")
 
 
@@ -45,14 +45,6 @@ async def serving(world: World, tmp_path) -> AsyncIterator[ServingService]:
         with contextlib.suppress(asyncio.CancelledError):
             await task
         await context.transport.close()
-
-
-async def until(world: World, row: topics.TopicRow, count: int) -> list[dict]:
-    """Poll until the topic holds that many records."""
-    async with asyncio.timeout(GIVE_UP_S):
-        while len(await world.records(row)) < count:
-            await asyncio.sleep(0.01)
-    return await world.values(row)
 
 
 async def write(world: World, *events: tuple[topics.TopicRow, object]) -> None:
@@ -94,22 +86,30 @@ def deployment(world: World, epoch: int, digest: str, since_ms: int = 0) -> tupl
     )  # fmt: skip
 
 
+async def later(world: World) -> int:
+    """A millisecond after every record so far."""
+    before_ms = world.clock.now_ms()
+
+    async def passed() -> list[int]:
+        return [now_ms] if (now_ms := world.clock.now_ms()) > before_ms else []
+
+    return (await until(passed, 1))[0]
+
+
 async def test_scoring_begins_at_the_first_deployment_and_says_where(world, store, tmp_path):
     """Samples before the deployment's time are not scored; every later one is, once; the offset is on record."""
     await write(world, sample(0), sample(1))
-    async with asyncio.timeout(GIVE_UP_S):
-        before_ms = world.clock.now_ms()
-        while world.clock.now_ms() <= before_ms:
-            await asyncio.sleep(0)
-    since_ms = world.clock.now_ms()
+    since_ms = await later(world)
     async with serving(world, tmp_path):
         await write(world, deployment(world, 1, store.put(classifier()), since_ms))
-        status = (await until(world, topics.SERVING_STATUS, 1))[0]
+        status = (await world.until(topics.SERVING_STATUS, 1))[0]
         await write(world, sample(2), sample(3, x=-1.0))
-        predictions = await until(world, topics.PREDICTIONS, 2)
+        predictions = await world.until(topics.PREDICTIONS, 2)
     offsets = [record.offset for record in await world.records(topics.SAMPLES)]
 
-    assert [("e2", 1.0, "yes"), ("e3", 0.0, "no")] == [(one["event_id"], one["value"], one["label"]) for one in predictions]
+    assert [("e2", 1.0, "yes"), ("e3", 0.0, "no")] == [
+        (one["event_id"], one["value"], one["label"]) for one in predictions
+    ]
     assert [f"tiny/tiny-samples/0/{offset}" for offset in offsets[2:]] == [one["prediction_id"] for one in predictions]
     assert offsets[1] < status["from_offset"] <= offsets[2]
 
@@ -119,10 +119,10 @@ async def test_a_restart_scores_each_sample_once(world, store, tmp_path):
     await write(world, deployment(world, 1, store.put(classifier())))
     await write(world, sample(0), sample(1))
     async with serving(world, tmp_path):
-        await until(world, topics.PREDICTIONS, 2)
+        await world.until(topics.PREDICTIONS, 2)
     await write(world, sample(2))
     async with serving(world, tmp_path):
-        predictions = await until(world, topics.PREDICTIONS, 3)
+        predictions = await world.until(topics.PREDICTIONS, 3)
 
     assert ["e0", "e1", "e2"] == [one["event_id"] for one in predictions]
 
@@ -132,11 +132,11 @@ async def test_a_new_version_takes_over_between_two_batches(world, store, tmp_pa
     await write(world, deployment(world, 1, store.put(classifier())))
     async with serving(world, tmp_path):
         await write(world, sample(0))
-        await until(world, topics.PREDICTIONS, 1)
+        await world.until(topics.PREDICTIONS, 1)
         await write(world, deployment(world, 2, store.put(classifier(flipped=True))))
-        statuses = await until(world, topics.SERVING_STATUS, 2)
+        statuses = await world.until(topics.SERVING_STATUS, 2)
         await write(world, sample(1))
-        predictions = await until(world, topics.PREDICTIONS, 2)
+        predictions = await world.until(topics.PREDICTIONS, 2)
 
     assert [(1, 1, 1.0), (2, 2, 0.0)] == [(one["version"], one["epoch"], one["value"]) for one in predictions]
     assert predictions[0]["sample_offset"] < statuses[1]["from_offset"] <= predictions[1]["sample_offset"]
@@ -154,12 +154,12 @@ async def test_a_bad_model_is_reported_and_the_last_good_one_goes_on(world, stor
     if damage == "not a model":
         digest = store.put(b"hello")
     async with serving(world, tmp_path):
-        await until(world, topics.SERVING_STATUS, 1)
+        await world.until(topics.SERVING_STATUS, 1)
         await write(world, deployment(world, 2, digest))
-        statuses = await until(world, topics.SERVING_STATUS, 2)
+        statuses = await world.until(topics.SERVING_STATUS, 2)
         await write(world, sample(0))
-        predictions = await until(world, topics.PREDICTIONS, 1)
-        alerts = await until(world, topics.ALERTS, 1)
+        predictions = await world.until(topics.PREDICTIONS, 1)
+        alerts = await world.until(topics.ALERTS, 1)
 
     assert ("FAILED", 2) == (statuses[1]["status"], statuses[1]["epoch"])
     assert statuses[1]["reason"] in alerts[0]["message"]
@@ -171,8 +171,8 @@ async def test_observations_carry_predictions_and_labels_in_samples_order(world,
     await write(world, deployment(world, 1, store.put(classifier())))
     await write(world, sample(0), label(0, 1.0), sample(1, x=-3.0))
     async with serving(world, tmp_path):
-        await until(world, topics.PREDICTIONS, 2)
-        frames = [decode_frame(one["frame"]) for one in await until(world, topics.OBSERVATIONS, 1)]
+        await world.until(topics.PREDICTIONS, 2)
+        frames = [decode_frame(one["frame"]) for one in await world.until(topics.OBSERVATIONS, 1)]
     merged = {name: [value for frame in frames for value in frame[name]] for name in frames[0]}
 
     assert ["e0", "e0", "e1"] == merged["event_id"]
@@ -185,7 +185,7 @@ async def test_the_open_inference_protocol_answers(world, store, tmp_path):
     """Metadata names the features; inference scores rows; wrong shapes and unknown models are refused in words."""
     await write(world, deployment(world, 1, store.put(classifier())))
     async with serving(world, tmp_path) as service:
-        await until(world, topics.SERVING_STATUS, 1)
+        await world.until(topics.SERVING_STATUS, 1)
         app: FastAPI = build_app("serving", service.checks)
         service.add_routes(app)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://serving") as http:

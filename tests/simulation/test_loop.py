@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_loop_closes(project, tmp_pat
 
 @pytest.mark.parametrize("name", ["ingest", "serving", "monitor", "trainer", "registry"])
 def test_the_loop_closes_though_a_service_is_killed_again_and_again(project, tmp_path, name):
-    """kill -9 before, during and after the first training and the drift: nothing is lost or doubled."""
+    """Kill -9 before, during and after the first training and the drift: nothing is lost or doubled."""
     seconds = (0.7, 1.6, 3.1, 8.9, 10.2, 11.4)
     outcome = simulate(project, tmp_path, seed=3, kills=dict.fromkeys(seconds, name))
 

@@ -16,6 +16,6 @@ def test_artefacts_lie_under_the_data_folder_unless_told():
 
 def test_at_least_one_thread():
     """Whatever the machine, a fit has a thread; none is refused."""
-    assert Settings(**NEEDED).threads >= 1
-    with pytest.raises(ValidationError, match="threads"):
-        Settings(**NEEDED, threads=0)
+    assert Settings(**NEEDED).training_threads >= 1
+    with pytest.raises(ValidationError, match="training_threads"):
+        Settings(**NEEDED, training_threads=0)
