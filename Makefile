@@ -4,15 +4,15 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim up clean
+.PHONY: help setup demo test check sim up lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements-dev.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed, python3 is " + sys.version) if not (3, 11) <= sys.version_info < (3, 14) else 0'
 	test -x $(PY) || python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -35,6 +35,11 @@ sim: $(READY) ## Run the whole loop in one process on a virtual clock, twice, an
 
 up: $(READY) ## Run broker, registry and services until Ctrl-C
 	$(VENV)/bin/millrace up examples/electricity $(ARGS)
+
+LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
+lock: ## Make both lock files anew; needs uv
+	$(LOCK) --extra postgres --extra build pyproject.toml -o requirements.lock
+	$(LOCK) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove the environment and everything that was run
 	rm -rf $(VENV) .millrace reports

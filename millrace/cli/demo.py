@@ -1,0 +1,99 @@
+"""`millrace demo`: the whole loop on the example, watched and then checked."""
+
+import asyncio
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from millrace.cli.options import json_option
+
+if TYPE_CHECKING:
+    from millrace.demo.report import Report
+    from millrace.demo.run import Demo, Outcome
+
+EXAMPLE = Path("examples/electricity")
+
+
+@click.command("demo")
+@click.argument("project", default=EXAMPLE, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--rate", default=550.0, show_default=True, type=click.FloatRange(min=1), help="Rows per second.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), default=Path(".millrace/demo"),
+              show_default=True, help="Data folder; emptied at the start.")  # fmt: skip
+@click.option("--report", "reports", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"),
+              show_default=True, help="Where demo.json, demo.html and demo.svg go.")  # fmt: skip
+@click.option("--keep", is_flag=True, help="Keep the data folder; without this only a failed demo keeps it.")
+@json_option
+def command(project: Path, rate: float, data: Path, reports: Path, *, keep: bool, as_json: bool) -> None:
+    """Run the whole loop on PROJECT (default: examples/electricity) and check that it closed.
+
+    Starts Kafka, a schema registry and the five services, publishes the project's dataset, waits for the first model,
+    goes on, and reads everything back. Exits with 1 when a check fails.
+    """
+    from millrace.cli.up import _install
+    from millrace.demo.live import LiveView, PlainView
+    from millrace.demo.run import Demo
+    from millrace.demo.write import write_reports
+    from millrace.telemetry.log import configure
+
+    configure("millrace-demo", level="ERROR")  # the view tells the rest
+    console = Console(stderr=as_json)
+    try:
+        software = _install(console)
+        view = LiveView(console) if console.is_terminal else PlainView(lambda line: click.echo(line, err=as_json))
+        with view:
+            outcome = asyncio.run(_until_stopped(Demo(project, data, rate, software, view)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise click.Abort from None
+    written = write_reports(outcome, reports)
+    report = outcome.report
+    if as_json:
+        click.echo(report.model_dump_json())
+    else:
+        _summary(console, report, written)
+    if report.failed:
+        for check in report.failed:
+            click.secho(f"FAILED {check.name}: {check.message}", err=True, fg="red")
+        click.echo(f"the data folder and its logs are kept in {data}", err=True)
+        sys.exit(1)
+    if not keep:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+async def _until_stopped(demo: "Demo") -> "Outcome":
+    """Run it; SIGTERM ends it as Ctrl-C does, with everything stopped in order."""
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await demo.run()
+
+
+def _summary(console: Console, report: "Report", written: list[Path]) -> None:
+    """The figures that matter, what holds and what does not, and where the rest is."""
+    accuracy, latency, wait = report.accuracy, report.event_to_prediction_ms, report.drift_to_serving_s
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    others = f"first model frozen {_share(accuracy.frozen)}, last label {_share(accuracy.repeat_last)}"
+    before, warnings = report.events_before_first_model, report.drift_events - report.alarms
+    for what, value in (
+        ("accuracy", f"loop {_share(accuracy.loop)}, {others} (rows {report.first_rows:,} onward)"),
+        ("predictions", f"{report.predictions:,} for {report.valid_events:,} valid events, {before:,} before a model"),
+        ("drifts", f"{report.alarms} alarms, {warnings} warnings, {report.retrains} retrains"),
+        ("deployments", f"{report.deployments}, {report.drift_caused_deployments} of them caused by drift"),
+        ("event to prediction", f"p50 {latency.p50} ms, p99 {latency.p99} ms"),
+        ("drift to serving", f"p50 {wait.p50} s, at most {wait.max} s"),
+        ("run", f"{report.run_s} s, after {report.start_s} s to start"),
+    ):  # fmt: skip
+        table.add_row(what, value)
+    console.print(table)
+    for check in report.checks:
+        console.print(f"{'✓' if check.passed else '✗'} {check.name}: {check.message}", markup=False, highlight=False)
+    console.print("written: " + ", ".join(map(str, written)), markup=False, highlight=False, soft_wrap=True)
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"

@@ -1,0 +1,1 @@
+"""The files that ``millrace init`` writes. Words like ``$stream`` in them are replaced."""
