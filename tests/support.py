@@ -147,3 +147,10 @@ class World:
         """The same, decoded."""
         codec = Codec(self.schemas)
         return [await codec.decode_record(record.value) for record in await self.records(row, partition)]
+
+
+def forget_positions(log: MemoryLog) -> int:
+    """What a broker does with a group that was away for longer than ``offsets.retention.minutes``. How many it had."""
+    count = len(log._positions)
+    log._positions.clear()
+    return count

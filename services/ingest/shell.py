@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from millrace.bus.consume import Lanes, Step
-from millrace.bus.deadletter import dead_letter
 from millrace.bus.context import Context
+from millrace.bus.deadletter import dead_letter
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError, UndecodableError, UnknownSchemaError
@@ -57,6 +57,7 @@ class IngestLane:
         }
         self._warned = False
         self._begin = 0
+        self._written: dict[str, int] = {}  # next source offset by topic, as the samples tell
 
     async def recover(self, committed: Mapping[str, int | None]) -> Mapping[str, int]:
         """Rebuild the state from the samples that this partition wrote."""
@@ -67,10 +68,14 @@ class IngestLane:
             self._next[topic] = begin if offset is None else offset
         bounds = await transport.bounds(self._samples, self._number)
         self._begin = bounds.begin
+        self._written = {}
         newest_snapshot: tuple[SnapshotDue, int] | None = None
         async for records in transport.read(self._samples, self._number, bounds.begin, bounds.end):
             for record in records:
                 newest_snapshot = await self._replay(record) or newest_snapshot
+        for topic, offset in committed.items():
+            if offset is None:  # a new group, or one that the broker forgot: what was written is not read again
+                self._next[topic] = max(self._next[topic], self._written.get(topic, 0))
         if newest_snapshot is not None:  # it may not have been announced; its id says so if it was
             self._announce.append(newest_snapshot)
         log.info("lane ready", partition=self._number, rows=self._state.rows, positions=self._next)
@@ -78,6 +83,8 @@ class IngestLane:
 
     async def _replay(self, record: Record) -> tuple[SnapshotDue, int] | None:
         sample = await self._context.codec.decode_record(record.value, newest(SampleRecorded.schema_name))
+        source = sample["source_topic"]
+        self._written[source] = max(self._written.get(source, 0), sample["source_offset"] + 1)
         if sample["kind"] == "LABEL":
             self._state.replay_label(sample["event_id"], sample["label"])
             due = self._state.snapshot_due()

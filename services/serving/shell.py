@@ -1,8 +1,7 @@
 """Serving's effects: follow deployments, load models, score micro-batches, write predictions in one transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,8 @@ from millrace.bus.context import Context
 from millrace.bus.tasks import run_together
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
-from millrace.contracts.errors import ArtifactError
 from millrace.contracts.events import (
     AlertRaised,
-    DeploymentDecided,
     ObservationsRecorded,
     PredictionMade,
     SampleRecorded,
@@ -31,97 +28,17 @@ from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import (
     BATCH_SECONDS,
     EVENT_TO_PREDICTION_SECONDS,
-    MODEL_EPOCH,
-    MODEL_LOAD_FAILURES,
-    MODEL_VERSION,
     RECORDS_IN,
     RECORDS_OUT,
 )
-from services.serving import core
+from services.serving.deployments import Blocking, Deployments, Loaded
 from services.serving.rest import add_inference_routes
-from services.serving.score import Model, Scores
+from services.serving.score import Scores
 
 log = get_logger(__name__)
 WRITES = (topics.PREDICTIONS, topics.OBSERVATIONS, topics.SERVING_STATUS, topics.ALERTS)
 CHAMPION = "champion"
-Blocking = Callable[..., Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A deployment whose model is in memory."""
-
-    deployment: DeploymentDecided
-    model: Model
-
-    @property
-    def version(self) -> int:
-        """The champion's version."""
-        return self.deployment.traffic[0].version
-
-
-class Deployments:
-    """Follows the deployments of one model and keeps the newest one that can be served in memory."""
-
-    def __init__(self, context: Context, store: ArtifactStore, *, threads: int, blocking: Blocking) -> None:
-        self._context = context
-        self._store = store
-        self._threads = threads
-        self._blocking = blocking
-        self._state = core.INITIAL
-        self._position = 0
-        self.serving: Loaded | None = None
-        self.failures: dict[int, tuple[DeploymentDecided, str]] = {}
-
-    async def catch_up(self) -> None:
-        """Read what was decided so far and load it."""
-        bounds = await self._context.transport.bounds(topics.DEPLOYMENTS.suffix, 0)
-        self._position = bounds.begin
-        await self._read(bounds.begin, bounds.end)
-
-    async def follow(self) -> None:
-        """Load each new deployment as it is decided, for ever."""
-        await self._read(self._position, None)
-
-    async def _read(self, start: int, stop: int | None) -> None:
-        async for records in self._context.transport.read(topics.DEPLOYMENTS.suffix, 0, start, stop):
-            for record in records:
-                self._position = record.offset + 1
-                deployment = await self._context.codec.decode(DeploymentDecided, record.value)
-                if deployment.model == self._context.project.model:
-                    self._state = core.evolve(self._state, deployment)
-            if stop is None:
-                await self._load_newest()
-        await self._load_newest()
-
-    async def _load_newest(self) -> None:
-        """Load the newest wish; if it cannot be served, the one before it."""
-        while (deployment := core.next_to_load(self._state)) is not None:
-            try:
-                model = await self._blocking(self._load, deployment)
-            except ArtifactError as error:
-                self._state = core.refused(self._state, deployment, str(error))
-                self.failures[deployment.epoch] = (deployment, str(error))
-                MODEL_LOAD_FAILURES.labels(deployment.model).inc()
-                log.error("model refused", epoch=deployment.epoch, error=str(error))  # noqa: TRY400  # no traceback needed
-                continue
-            self._state = core.loaded(self._state, deployment)
-            self.serving = Loaded(deployment, model)
-            MODEL_VERSION.labels(deployment.model).set(self.serving.version)
-            MODEL_EPOCH.labels(deployment.model).set(deployment.epoch)
-            log.info("model loaded", epoch=deployment.epoch, version=self.serving.version)
-
-    def _load(self, deployment: DeploymentDecided) -> Model:
-        project = self._context.project
-        traffic = deployment.traffic[0]
-        if traffic.feature_set != project.feature_set:
-            raise ArtifactError(
-                f"version {traffic.version} needs the feature set {traffic.feature_set}, "
-                f"ingest computes {project.feature_set}: train again after changing features"
-            )
-        content = self._store.get(traffic.artifact_sha256)
-        classes = len(project.label.classes)
-        return Model(content, width=len(project.features), classes=classes, threads=self._threads)
+LOOK_BACK = 16  # offsets read at once from the end of the observations; transaction markers are among them
 
 
 class ServingLane:
@@ -142,14 +59,30 @@ class ServingLane:
         self._reported: set[int] = set()
 
     async def recover(self, committed: Mapping[str, int | None]) -> Mapping[str, int]:
-        """There is nothing to rebuild: go on at the committed offset."""
+        """There is nothing to rebuild: go on at the committed offset.
+
+        A broker forgets the positions of a group that was away for long (``offsets.retention.minutes``, a week unless
+        set). Then the newest observation tells how far scoring came: it was committed together with the position.
+        """
         offset = committed[self._samples]
+        if offset is None:
+            offset = await self._observed_until()
         self._active, self._began = None, offset is not None
-        self._next = offset if offset is not None else (await self._bounds()).begin
+        self._next = 0 if offset is None else offset
         return {self._samples: self._next}
 
-    async def _bounds(self) -> Any:
-        return await self._context.transport.bounds(self._samples, self._number)
+    async def _observed_until(self) -> int | None:
+        transport, codec = self._context.transport, self._context.codec
+        begin, end = await transport.bounds(self._observations, self._number)
+        newest_value: bytes | None = None
+        start = end
+        while newest_value is None and start > begin:
+            start = max(begin, start - LOOK_BACK)
+            async for records in transport.read(self._observations, self._number, start, end):
+                newest_value = records[-1].value
+        if newest_value is None:
+            return None
+        return (await codec.decode(ObservationsRecorded, newest_value)).until_offset
 
     async def process(self, records: Sequence[Record], _caught_up: Mapping[str, bool]) -> Step:
         """Score the micro-batch with the deployment in force; take a new one up first."""

@@ -9,7 +9,7 @@ import pytest
 from millrace.bus.deadletter import why
 from millrace.contracts import topics
 from services.ingest.shell import IngestService
-from tests.support import EPOCH_MS, MINUTE_MS, World, tiny_project, until
+from tests.support import EPOCH_MS, MINUTE_MS, World, forget_positions, tiny_project, until
 
 
 @pytest.fixture
@@ -97,6 +97,19 @@ async def test_a_restart_goes_on_as_if_nothing_had_happened(world):
     snapshots = await world.values(topics.DATA_SNAPSHOTS)
     assert [10, 20] == sorted({snapshot["labelled_rows"] for snapshot in snapshots})
     assert len({snapshot["snapshot_id"] for snapshot in snapshots}) == 2
+
+
+async def test_positions_that_the_broker_forgot_are_found_again(world):
+    """A group away for long has no positions any more: the samples tell what was read, and nothing comes twice."""
+    await world.send(topics.EVENTS, await world.event(id="a"), await world.event(id="b", at=EPOCH_MS + 1))
+    async with ingest(world):
+        await world.until(topics.SAMPLES, 2)
+    assert forget_positions(world.log)
+    await world.send(topics.EVENTS, await world.event(id="c", at=EPOCH_MS + 2))
+    async with ingest(world):
+        await world.until(topics.SAMPLES, 3)
+
+    assert [] == await world.records(topics.DEAD_LETTERS)
 
 
 async def test_a_snapshot_names_the_offset_after_its_last_label(world):

@@ -17,7 +17,7 @@ from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.health import build_app
 from services.serving.shell import ServingService
 from tests.onnx_models import classifier
-from tests.support import EPOCH_MS, World, tiny_project, until
+from tests.support import EPOCH_MS, World, forget_positions, tiny_project, until
 
 
 @pytest.fixture
@@ -120,6 +120,20 @@ async def test_a_restart_scores_each_sample_once(world, store, tmp_path):
     await write(world, sample(0), sample(1))
     async with serving(world, tmp_path):
         await world.until(topics.PREDICTIONS, 2)
+    await write(world, sample(2))
+    async with serving(world, tmp_path):
+        predictions = await world.until(topics.PREDICTIONS, 3)
+
+    assert ["e0", "e1", "e2"] == [one["event_id"] for one in predictions]
+
+
+async def test_positions_that_the_broker_forgot_are_found_again(world, store, tmp_path):
+    """A group away for long has no positions any more: the observations tell, and nothing is scored twice."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    await write(world, sample(0), label(0, 1.0), sample(1))
+    async with serving(world, tmp_path):
+        await world.until(topics.PREDICTIONS, 2)
+    assert forget_positions(world.log)
     await write(world, sample(2))
     async with serving(world, tmp_path):
         predictions = await world.until(topics.PREDICTIONS, 3)

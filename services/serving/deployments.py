@@ -1,0 +1,95 @@
+"""Which deployment serves: follows the decisions, loads the newest one that can be served, keeps the last good one."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from millrace.bus.context import Context
+from millrace.contracts import topics
+from millrace.contracts.errors import ArtifactError
+from millrace.contracts.events import DeploymentDecided
+from millrace.stores.artifacts import ArtifactStore
+from millrace.telemetry.log import get_logger
+from millrace.telemetry.metrics import MODEL_EPOCH, MODEL_LOAD_FAILURES, MODEL_VERSION
+from services.serving import core
+from services.serving.score import Model
+
+log = get_logger(__name__)
+Blocking = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A deployment whose model is in memory."""
+
+    deployment: DeploymentDecided
+    model: Model
+
+    @property
+    def version(self) -> int:
+        """The champion's version."""
+        return self.deployment.traffic[0].version
+
+
+class Deployments:
+    """Follows the deployments of one model and keeps the newest one that can be served in memory."""
+
+    def __init__(self, context: Context, store: ArtifactStore, *, threads: int, blocking: Blocking) -> None:
+        self._context = context
+        self._store = store
+        self._threads = threads
+        self._blocking = blocking
+        self._state = core.INITIAL
+        self._position = 0
+        self.serving: Loaded | None = None
+        self.failures: dict[int, tuple[DeploymentDecided, str]] = {}
+
+    async def catch_up(self) -> None:
+        """Read what was decided so far and load it."""
+        bounds = await self._context.transport.bounds(topics.DEPLOYMENTS.suffix, 0)
+        self._position = bounds.begin
+        await self._read(bounds.begin, bounds.end)
+
+    async def follow(self) -> None:
+        """Load each new deployment as it is decided, for ever."""
+        await self._read(self._position, None)
+
+    async def _read(self, start: int, stop: int | None) -> None:
+        async for records in self._context.transport.read(topics.DEPLOYMENTS.suffix, 0, start, stop):
+            for record in records:
+                self._position = record.offset + 1
+                deployment = await self._context.codec.decode(DeploymentDecided, record.value)
+                if deployment.model == self._context.project.model:
+                    self._state = core.evolve(self._state, deployment)
+            if stop is None:
+                await self._load_newest()
+        await self._load_newest()
+
+    async def _load_newest(self) -> None:
+        """Load the newest wish; if it cannot be served, the one before it."""
+        while (deployment := core.next_to_load(self._state)) is not None:
+            try:
+                model = await self._blocking(self._load, deployment)
+            except ArtifactError as error:
+                self._state = core.refused(self._state, deployment, str(error))
+                self.failures[deployment.epoch] = (deployment, str(error))
+                MODEL_LOAD_FAILURES.labels(deployment.model).inc()
+                log.error("model refused", epoch=deployment.epoch, error=str(error))  # noqa: TRY400  # no traceback needed
+                continue
+            self._state = core.loaded(self._state, deployment)
+            self.serving = Loaded(deployment, model)
+            MODEL_VERSION.labels(deployment.model).set(self.serving.version)
+            MODEL_EPOCH.labels(deployment.model).set(deployment.epoch)
+            log.info("model loaded", epoch=deployment.epoch, version=self.serving.version)
+
+    def _load(self, deployment: DeploymentDecided) -> Model:
+        project = self._context.project
+        traffic = deployment.traffic[0]
+        if traffic.feature_set != project.feature_set:
+            raise ArtifactError(
+                f"version {traffic.version} needs the feature set {traffic.feature_set}, "
+                f"ingest computes {project.feature_set}: train again after changing features"
+            )
+        content = self._store.get(traffic.artifact_sha256)
+        classes = len(project.label.classes)
+        return Model(content, width=len(project.features), classes=classes, threads=self._threads)
