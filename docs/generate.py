@@ -1,9 +1,8 @@
 """Writes into the documents what stands in the code or in a report, between markers, so that prose cannot drift.
 
-    python docs/generate.py          # the topic table of ARCHITECTURE.md
-    python docs/generate.py --demo   # also README's figures and picture, from reports/demo.json and demo.svg
+``python docs/generate.py`` writes the topic table of ARCHITECTURE.md; with ``--demo`` it also writes README's figures
+and picture from ``reports/demo.json`` and ``reports/demo.svg``.
 """
-# ruff: noqa: INP001
 
 import json
 import re

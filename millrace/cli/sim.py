@@ -42,7 +42,8 @@ def command(project: Path, seed: int, rows: int, rate: float, runs: int, *, as_j
         if not as_json:
             click.echo(
                 f"run {number + 1}: {outcome.rows} rows, {outcome.predictions} predictions since row "
-                f"{outcome.first_row} ({outcome.duplicates} doubled), accuracy {outcome.accuracy:.4f}, {outcome.alarms} alarms, "
+                f"{outcome.first_row} ({outcome.duplicates} doubled), accuracy {outcome.accuracy:.4f}, "
+                f"{outcome.alarms} alarms, "
                 f"{outcome.requests} retrains, {len(outcome.versions)} deployments, {outcome.virtual_s:.1f} virtual "
                 f"seconds, sha256 {outcome.digest[:16]}…"
             )

@@ -223,7 +223,7 @@ class Project(_Section):
                 raise ValueError(msg)
         names = [spec.name for spec in self.features]
         if len(set(names)) != len(names):
-            msg = f"feature names must differ, got {sorted(name for name in names if names.count(name) > 1)} twice"
+            msg = f"feature names must differ, got {sorted({name for name in names if names.count(name) > 1})} twice"
             raise ValueError(msg)
         reserved = sorted(name for name in names if _RESERVED.fullmatch(name))
         if reserved:

@@ -1,0 +1,102 @@
+"""A model project that is wrong is refused with the place, the value seen and the way out."""
+
+import json
+
+import pytest
+import yaml
+
+from millrace.contracts.errors import ProjectError
+from millrace.contracts.project import load_project
+from tests.support import EVENT, MODEL, PIPELINE, tiny_project
+
+WRONG = {
+    "an unknown key": ({"label": {"clases": ["a", "b"]}}, r"label\.clases: Extra inputs"),
+    "one class": ({"label": {"classes": ["only"]}}, "at least two classes, got \\['only'\\]"),
+    "classes for a regression": ({"label": {"task": "regression"}}, "regression has no classes"),
+    "a stream's name": ({"stream": "My Stream"}, r"stream: .*seen: 'My Stream'"),
+    "a field that the event lacks": (
+        {"event": {"id": "uid"}},
+        r"event.id names the field 'uid'.*'at', 'id', 'who', 'x'",
+    ),
+    "a number from text": (
+        {"features": [{"name": "w", "kind": "value", "field": "who"}]},
+        "features: w needs a number, but 'who' is 'string'",
+    ),
+    "an unknown kind": ({"features": [{"name": "w", "kind": "median", "field": "x"}]}, "features.*'median'"),
+    "a name twice": ({"features": [{"name": "x", "kind": "value", "field": "x"}] * 2}, r"\['x'\] twice"),
+    "a reserved name": (
+        {"features": [{"name": "label", "kind": "value", "field": "x"}]},
+        r"\['label'\].*choose others",
+    ),
+    "no features": ({"features": []}, "features: .*at least 1"),
+    "a hold-out too large": ({"training": {"holdout_rows": 60}}, "holdout_rows 60 leaves too little"),
+    "a metric of the other task": ({"gates": {"metric": "rmse", "first": 1}}, r"'rmse', for classification use one of"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_project_is_refused_in_words(tmp_path, name):
+    """Each kind of mistake names where it is and what was seen."""
+    changes, message = WRONG[name]
+    with pytest.raises(ProjectError, match=message):
+        tiny_project(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.yaml", None, "model.yaml cannot be read: No such file"),
+        ("model.yaml", "a: [", "model.yaml cannot be parsed"),
+        ("model.yaml", "just text", "holds str, a mapping is needed"),
+        ("event.avsc", "{", "event.avsc cannot be parsed"),
+        ("pipeline.py", None, "pipeline.py is missing: training.pipeline is 'pipeline.py:build'"),
+    ],
+)
+def test_a_file_that_is_missing_or_broken_is_named(tmp_path, name, content, message):
+    """Every file of the project is asked for by name."""
+    files = {
+        "model.yaml": yaml.safe_dump(MODEL),
+        "event.avsc": json.dumps(EVENT),
+        "pipeline.py": PIPELINE,
+        name: content,
+    }
+    for file, text in files.items():
+        if text is not None:
+            (tmp_path / file).write_text(text)
+    with pytest.raises(ProjectError, match=message):
+        load_project(tmp_path)
+
+
+@pytest.mark.parametrize(("label", "expected"), [("no", 0.0), ("yes", 1.0), (1, 1.0), (0.0, 0.0)])
+def test_a_label_is_a_class_or_its_index(tmp_path, label, expected):
+    """Names and indices of classes mean the same."""
+    assert expected == tiny_project(tmp_path).label.to_number(label)
+
+
+@pytest.mark.parametrize("label", ["maybe", 2, -1, 0.5, float("nan")])
+def test_any_other_label_is_refused(tmp_path, label):
+    """What is no class is named."""
+    with pytest.raises(ValueError, match="neither one of"):
+        tiny_project(tmp_path).label.to_number(label)
+
+
+def test_the_hashes_follow_what_matters(tmp_path):
+    """The code hash changes with the pipeline and the training section, not with a description."""
+    plain = tiny_project(tmp_path / "a")
+    described = tiny_project(tmp_path / "b", description="words")
+    seeded = tiny_project(tmp_path / "c", training={"seed": 1})
+    (tmp_path / "a" / "pipeline.py").write_text(PIPELINE + "# changed\n")
+
+    assert described.code_hash == tiny_project(tmp_path / "d").code_hash
+    assert len({described.code_hash, seeded.code_hash, load_project(tmp_path / "a").code_hash}) == 3
+    assert plain.feature_set == seeded.feature_set
+
+
+def test_the_unit_of_time_is_the_schemas(tmp_path):
+    """timestamp-micros is turned into milliseconds."""
+    tiny_project(tmp_path)
+    schema = json.loads((tmp_path / "event.avsc").read_text())
+    schema["fields"][2]["type"]["logicalType"] = "timestamp-micros"
+    (tmp_path / "event.avsc").write_text(json.dumps(schema))
+
+    assert load_project(tmp_path).time_to_ms == 0.001
