@@ -104,6 +104,7 @@ class Lanes:
         finally:
             watch.cancel()
             await member.close()
+            await _cancel(list(self._tasks.values()))  # none is left, unless the membership could not be closed
 
     async def assigned(self, numbers: frozenset[int]) -> None:
         """Start a lane for each number."""
@@ -118,6 +119,8 @@ class Lanes:
         """Let each lane finish its transaction, then end it."""
         self._closing |= numbers
         tasks = [self._tasks.pop(number) for number in sorted(numbers) if number in self._tasks]
+        if not self.joined:
+            await _cancel(tasks)  # they wait for a membership that may never come: joining was given up
         await asyncio.gather(*tasks, return_exceptions=True)  # an error has already reached run() through _lane_ended
         log.info("lanes revoked", group=self._group, numbers=sorted(numbers))
 
@@ -125,6 +128,7 @@ class Lanes:
         error = None if task.cancelled() else task.exception()
         if error is not None and self._failed is not None and not self._failed.done():
             self._failed.set_exception(error)
+            self._failed.exception()  # seen: run() raises it unless it was cancelled meanwhile
 
     async def _run_lane(self, number: int) -> None:
         """Own the number until it is revoked: recover, work, and after trouble recover again."""
@@ -185,3 +189,9 @@ class Lanes:
         for topic, offset in step.seek.items():
             member.seek(topic, number, offset)
         return step
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

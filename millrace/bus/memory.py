@@ -43,7 +43,7 @@ class MemoryTransport:
         self.client_id = client_id
         self._producers: list[MemoryProducer] = []
         self._members: list[MemoryMember] = []
-        self._memberships: list[tuple[str, Membership]] = []
+        self.memberships: list[tuple[str, Membership]] = []
         self._burials: list[asyncio.Task[None]] = []
 
     async def pause(self) -> None:
@@ -104,17 +104,21 @@ class MemoryTransport:
             raise TopicMismatchError(f"group {group} needs topics with equal partitions, got {counts}")
         member = MemoryMember(self, group, tuple(topics), listener)
         self._members.append(member)
-        self._memberships.append((group, member.membership))
-        await self.log.enter(group, member.membership)
+        self.memberships.append((group, member.membership))
+        try:
+            await self.log.enter(group, member.membership)
+        except BaseException:
+            await member.close()  # given up, or the partitions could not be shared: leave no ghost behind
+            raise
         return member
 
     async def subscribe(self, group: str, topics: Sequence[str], handler: Handler) -> None:
         """Hand every record of these topics to the handler, at least once, until cancelled."""
         self._refuse_after_crash()
         subscription = _Subscription(self, group, tuple(topics), handler)
-        self._memberships.append((group, subscription.membership))
-        await self.log.enter(group, subscription.membership)
+        self.memberships.append((group, subscription.membership))
         try:
+            await self.log.enter(group, subscription.membership)
             await subscription.run()
         finally:
             if not self.crashed:
@@ -137,7 +141,7 @@ class MemoryTransport:
         loop = asyncio.get_running_loop()
         for producer in self._producers:
             loop.call_later(TRANSACTION_TIMEOUT_S, self.log.expire, producer.transactional_id, producer.epoch)
-        self._burials = [asyncio.create_task(self._bury(group, member)) for group, member in self._memberships]
+        self._burials = [asyncio.create_task(self._bury(group, member)) for group, member in self.memberships]
 
     async def _bury(self, group: str, member: Membership) -> None:
         await asyncio.sleep(SESSION_TIMEOUT_S)

@@ -10,7 +10,8 @@ last stable offset: everything below it is decided, nothing at or above it is sh
 owner: obtaining a producer aborts what an earlier owner left open and *fences* it, so that each of its later calls
 raises ``FencedError``. Positions committed by the earlier owner are settled when ``producer()`` returns; only then
 may they be read. Any other failure of ``commit`` raises ``UnclearError``: it may or may not have happened. The caller
-closes the producer, obtains the same id again and reads the committed positions; they tell.
+closes the producer, obtains the same id again and reads the committed positions; they tell. Readers see a transaction
+soon after ``commit`` returned, not before: its markers are still being written.
 
 **Groups.** Partition *numbers* are assigned, not partitions: the owner of number ``p`` reads partition ``p`` of every
 topic of the group. A number has one owner at a time. ``revoked`` is awaited before the number goes to somebody else;

@@ -7,9 +7,10 @@ A retrain is *open* from its request until
   they disagree by more than a retrain takes, the price is one retrain more or less in a cool-down), or
 - ``open_ms`` have passed without any of that.
 
-While one is open for the model, no other is asked for. An alarm about a version that is no longer the champion asks for
-nothing: its successor has answered already. That, and the detectors' new beginning with each version, is why a
-deployment never triggers a retrain by itself.
+While one is open for the model, no other is asked for. The newest alarm of a partition that found one open is not
+lost: it asks when that one has ended without a new version (``ask_again``). An alarm about a version that is no longer
+the champion asks for nothing: its successor has answered already. That, and the detectors' new beginning with each
+version, is why a deployment never triggers a retrain by itself.
 
 The facts come from four topics that are read one after another, so they may arrive in any order: ``evolve`` collects
 them, and what is open is worked out from all of them together.
@@ -143,6 +144,22 @@ def decide(state: State, place: Place, findings: Iterable[Finding | Unreadable],
     return events
 
 
+def ask_again(state: State, place: Place, found: Drift, now_ms: int) -> tuple[RetrainModel | None, bool]:
+    """The request of an alarm that may have found another one open, if its time has come; and whether it is settled.
+
+    It is settled once it has asked, or when another version serves than the one that it was about.
+    """
+    asked, _ = _request(state, place, found, _drift(place, found, now_ms), now_ms)
+    if asked:
+        message = f"{asked[0].message}; the retrain before brought no new version"
+        return asked[0].model_copy(update={"until": (), "message": message}), False
+    return None, _request_id(place, found) in state.requests or state.champion not in {None, found.version}
+
+
+def _request_id(place: Place, found: Drift) -> str:
+    return f"retrain/{place.model}/{place.partition}/{found.offset}"
+
+
 def _metrics(place: Place, found: Measured, now_ms: int) -> ModelMetricsMeasured:
     return ModelMetricsMeasured(
         metrics_id=f"metrics/{place.model}/{found.version}/{place.partition}/{found.offset}",
@@ -183,7 +200,7 @@ def _request(
     state: State, place: Place, found: Drift, drift: DriftDetected, now_ms: int
 ) -> tuple[list[RetrainModel], str]:
     """The request, if there is to be one, and in words what is done about the alarm."""
-    request_id = f"retrain/{place.model}/{place.partition}/{found.offset}"
+    request_id = _request_id(place, found)
     if request_id in state.requests:
         return [], f"retrain {request_id} was asked for before"
     if state.champion not in {None, found.version}:

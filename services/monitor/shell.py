@@ -30,18 +30,19 @@ from millrace.bus.transport import Producer
 from millrace.bus.types import Record, TopicPartition
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError, FencedError, MillraceError
-from millrace.contracts.events import ObservationsRecorded
+from millrace.contracts.events import ObservationsRecorded, RetrainModel
 from millrace.contracts.topics import topic_name
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import LANE_RECOVERIES, RECORDS_IN
 from services.monitor.control import Control, published_until
-from services.monitor.core import Place, Unreadable, decide
+from services.monitor.core import Place, Unreadable, ask_again, decide
 from services.monitor.frames import read_rows
 from services.monitor.policy import Policy
 from services.monitor.publish import WRITES, count, out_records
 from services.monitor.watch import Drift, Finding, Watch
 
 log = get_logger(__name__)
+ASK_AGAIN_S = 1.0  # between two looks at whether the retrain that an alarm found open has ended
 
 
 @dataclass(slots=True)
@@ -56,6 +57,8 @@ class _Partition:
     silent_until: int = 0  # samples offset; only while ``published`` is unknown
     producer: Producer | None = None
     pending: Sequence[Finding | Unreadable] = field(default_factory=list)
+    alarm: Drift | None = None  # the newest one, until it is settled
+    ask_at_s: float = 0.0
 
 
 class MonitorService:
@@ -64,7 +67,6 @@ class MonitorService:
     Args:
         context: project, transport, codec and clock.
         policy: what counts.
-        open_ms: how long an unanswered retrain holds others back.
     """
 
     def __init__(self, context: Context, policy: Policy) -> None:
@@ -129,6 +131,7 @@ class MonitorService:
     async def _take(self, record: Record) -> None:
         partition = await self._partition(record.partition)
         await self._publish(partition)
+        await self._ask_again(partition)
         if record.offset < partition.next_offset:
             return
         observed = await self._decode(record)
@@ -196,6 +199,9 @@ class MonitorService:
             findings = [Unreadable(self._topic, offset, str(error))]
         partition.next_offset = offset + 1
         partition.next_sample = None if isinstance(observed, str) else observed.until_offset
+        for found in findings:
+            if isinstance(found, Drift) and found.severity == "ALARM":
+                partition.alarm = found
         silent = not isinstance(observed, str) and observed.from_offset < partition.silent_until
         if not silent:
             partition.pending = findings
@@ -230,11 +236,39 @@ class MonitorService:
             finally:
                 await producer.close()
 
+    async def _ask_again(self, partition: _Partition) -> None:
+        """An alarm that found a retrain open asks when that one has ended without a new version."""
+        alarm, now_s = partition.alarm, self._context.clock.monotonic_s()
+        if alarm is None or now_s < partition.ask_at_s:
+            return
+        partition.ask_at_s = now_s + ASK_AGAIN_S
+        request, settled = await self._asks(partition, alarm)
+        if settled:
+            partition.alarm = None
+        if request is None:
+            return
+        producer = await self._context.transport.producer(self._transactional_id)
+        try:
+            request, _ = await self._asks(partition, alarm)
+            if request is not None:
+                await producer.commit(out_records(self._context, [request]))
+                count([request])
+        except FencedError:
+            log.info("another process decides about the model; looking again later")
+        finally:
+            await producer.close()
+
+    async def _asks(self, partition: _Partition, alarm: Drift) -> tuple[RetrainModel | None, bool]:
+        state = await self._control.refresh()
+        return ask_again(state, self._place(partition), alarm, self._context.clock.now_ms())
+
+    def _place(self, partition: _Partition) -> Place:
+        project = self._context.project
+        return Place(project.model, topic_name(topics.SAMPLES, project), partition.number, self._open_ms)
+
     async def _commit(self, partition: _Partition, producer: Producer) -> None:
-        project, now_ms = self._context.project, self._context.clock.now_ms()
-        samples = topic_name(topics.SAMPLES, project)
-        place = Place(project.model, samples, partition.number, self._open_ms)
-        events = decide(self._control.state, place, partition.pending, now_ms)
+        now_ms = self._context.clock.now_ms()
+        events = decide(self._control.state, self._place(partition), partition.pending, now_ms)
         at = TopicPartition(self._topic, partition.number)
         await producer.commit(out_records(self._context, events), self._published_group, {at: partition.next_offset})
         partition.published = partition.next_offset

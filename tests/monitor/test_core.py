@@ -18,7 +18,7 @@ from millrace.contracts.events import (
     Traffic,
     TrainingRunChanged,
 )
-from services.monitor.core import INITIAL, Place, State, Unreadable, decide, evolve, open_retrain
+from services.monitor.core import INITIAL, Place, State, Unreadable, ask_again, decide, evolve, open_retrain
 from services.monitor.detect import Change
 from services.monitor.measure import Measured
 from services.monitor.policy import PERSISTING
@@ -197,3 +197,32 @@ def test_an_alarm_about_a_version_that_was_replaced_asks_for_nothing() -> None:
 def test_the_newest_epoch_names_the_champion() -> None:
     """Not the newest record: epochs only grow."""
     assert 2 == fold(deployed(2, 5), deployed(1, 4)).champion
+
+
+def test_an_alarm_that_found_a_retrain_open_asks_when_it_has_failed() -> None:
+    """Not while the other is open; once it was rejected, with all data up to now; and only once."""
+    other = "retrain/m/0/11"
+    waiting = fold(deployed(1, 1), requested(other), run("STARTED", other))
+    rejected = evolve(waiting, version("REJECTED", None))
+    request, settled = ask_again(rejected, PLACE, ALARM, NOW_MS)
+
+    assert (None, False) == ask_again(waiting, PLACE, ALARM, NOW_MS)
+    assert request is not None
+    assert (REQUEST_ID, "drift/m/error/0/77", (), False) == (
+        request.request_id,
+        request.caused_by,
+        request.until,
+        settled,
+    )
+    assert request.message.endswith("the retrain before brought no new version")
+    assert (None, True) == ask_again(evolve(rejected, request), PLACE, ALARM, NOW_MS)
+
+
+def test_an_alarm_that_found_a_retrain_open_is_settled_by_a_new_version() -> None:
+    """The other retrain helped: nothing is asked."""
+    other = "retrain/m/0/11"
+    helped = fold(
+        deployed(1, 1), requested(other), run("SUCCEEDED", other), version("REGISTERED"), deployed(2, 2, NOW_MS + 1)
+    )
+
+    assert (None, True) == ask_again(helped, PLACE, ALARM, NOW_MS)

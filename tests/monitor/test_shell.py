@@ -200,6 +200,36 @@ def test_a_failed_retrain_is_followed_by_another_only_after_the_cool_down(projec
     assert undisturbed["drift-events"] == written["drift-events"], "what is found does not depend on what is open"
 
 
+def test_an_alarm_during_an_open_retrain_is_not_lost(project, make, undisturbed):
+    """The error persists while a retrain is open: when that one is rejected, the later alarm asks, once, crash or not."""
+
+    async def work(*, crash: bool) -> dict[str, list[dict[str, Any]]]:
+        world = await World.create(project)
+        frames = drifting(make)
+        await write(world, frames[:-2])
+        process = Process(world)
+        await process.reach(world)
+        await fail(world, undisturbed["retrain-requests"][0]["request_id"])
+        if crash:
+            await process.kill()
+            process = Process(world)
+        await asyncio.sleep(2)
+        for frame in frames[-2:]:
+            await write(world, [frame])
+            await process.reach(world)
+            await asyncio.sleep(2)
+        return await outputs(world)
+
+    alarms = [drift for drift in undisturbed["drift-events"] if drift["severity"] == "ALARM"]
+    assert len(alarms) >= 2, "the error must persist, or the test shows nothing"
+    for crash in (False, True):
+        written = simulate(functools.partial(work, crash=crash))
+        assert [alarms[0]["drift_id"], alarms[-1]["drift_id"]] == [
+            request["caused_by"] for request in written["retrain-requests"]
+        ]
+        assert [] == written["retrain-requests"][1]["until"]
+
+
 def test_a_deployment_never_triggers_a_retrain(project, make):
     """The retrain is answered by a version with another error, higher or lower: no request follows."""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,6 +23,8 @@ class KafkaSettings:
     A commit has to end before the broker gives its transaction up, else being slow looks like being fenced:
     ``commit_timeout_ms`` < ``transaction_timeout_ms``. ``retry_backoff_ms`` also paces the retries at the start of a
     transaction, while the last one's markers are being written: aiokafka's 100 costs a p50 of 30 ms instead of 4.
+    ``compression`` is off: lz4 makes 2,000 predictions 1.8 times smaller but takes 4 ms of the event loop, a quarter
+    of what the batch takes in all. Turn it on where the network or the disk is dearer. Readers understand every kind.
     ``client_options`` go to every aiokafka client, for TLS and SASL.
     """
 
@@ -46,6 +50,43 @@ class KafkaSettings:
             "request_timeout_ms": self.request_timeout_ms,
             **self.client_options,
         }
+
+
+class Sparingly(logging.Filter):
+    """Lets each kind of message of a logger pass once in a while, then again.
+
+    While no broker answers, aiokafka tries again every few milliseconds and logs each try: 26,000 lines a minute.
+    """
+
+    EVERY_S = 10.0
+    LOGGERS = (
+        "aiokafka",
+        "aiokafka.cluster",
+        "aiokafka.conn",
+        "aiokafka.consumer.fetcher",
+        "aiokafka.consumer.group_coordinator",
+        "aiokafka.producer.sender",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this kind of message, which is its text before the values are put in, has not passed lately."""
+        now_s = time.monotonic()
+        if now_s - self._last_s.get(str(record.msg), -self.EVERY_S) < self.EVERY_S:
+            return False
+        self._last_s[str(record.msg)] = now_s
+        return True
+
+    @classmethod
+    def install(cls) -> None:
+        """Make aiokafka's loggers sparing, once."""
+        for name in cls.LOGGERS:
+            logger = logging.getLogger(name)
+            if not any(isinstance(each, cls) for each in logger.filters):
+                logger.addFilter(cls())
 
 
 class Stoppable(Protocol):

@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAlreadyExistsError
 from millrace.bus.kafka.member import KafkaMember
 from millrace.bus.kafka.producer import KafkaProducer
 from millrace.bus.kafka.reader import Reader
-from millrace.bus.kafka.settings import KafkaSettings, bounded, stop
+from millrace.bus.kafka.settings import KafkaSettings, Sparingly, bounded, stop
 from millrace.bus.streams import run_agents
 from millrace.bus.transport import GroupListener, Handler
 from millrace.bus.types import Bounds, Record, TopicPartition
@@ -27,6 +27,7 @@ class KafkaTransport:
     """A connection to a Kafka cluster. ``options`` are the fields of :class:`KafkaSettings`."""
 
     def __init__(self, bootstrap_servers: str, client_id: str, **options: Any) -> None:
+        Sparingly.install()
         self.settings = KafkaSettings(bootstrap_servers, client_id, **options)
         self._admin: AIOKafkaAdminClient | None = None
         self._asker: AIOKafkaConsumer | None = None
@@ -170,9 +171,13 @@ class KafkaTransport:
         if not all(counts.get(topic) for topic in topics):
             raise BusError(f"group {group}: one of these topics does not exist: {counts}; create it first")
         await run_agents(
-            self.settings.bootstrap_servers, group, topics, handler, client_id=self.settings.client_id,
-            session_timeout_s=self.settings.session_timeout_ms / 1000, state_dir=None,
-        )  # fmt: skip
+            self.settings.bootstrap_servers,
+            group,
+            topics,
+            handler,
+            client_id=self.settings.client_id,
+            session_timeout_s=self.settings.session_timeout_ms / 1000,
+        )
 
     def _forget_closed(self) -> None:
         self._opened = [each for each in self._opened if not getattr(each, "closed", False)]
