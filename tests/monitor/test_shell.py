@@ -201,7 +201,7 @@ def test_a_failed_retrain_is_followed_by_another_only_after_the_cool_down(projec
 
 
 def test_an_alarm_during_an_open_retrain_is_not_lost(project, make, undisturbed):
-    """The error persists while a retrain is open: when that one is rejected, the later alarm asks, once, crash or not."""
+    """The error persists while a retrain is open: when that one is rejected, the later alarm asks, once."""
 
     async def work(*, crash: bool) -> dict[str, list[dict[str, Any]]]:
         world = await World.create(project)
