@@ -5,11 +5,15 @@ letters of a connector list ours too. ``millrace.reason`` holds the stable slug.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from millrace.bus.types import OutRecord, Record
+from millrace.bus.types import RECORD_BYTES_MAX, Headers, OutRecord, Record
 
 PREFIX = "__connect.errors."
 REASON = "millrace.reason"
+TRUNCATED = "millrace.truncated"
+SPARE_BYTES = 1_000
+LONGEST_MESSAGE = 2_000  # characters; a message shows the value seen, and values can be of any length
 
 
 def dead_letter(topic: str, record: Record, *, stage: str, reason: str, message: str, error_class: str) -> OutRecord:
@@ -31,12 +35,24 @@ def dead_letter(topic: str, record: Record, *, stage: str, reason: str, message:
         "stage": stage,
         "class.name": error_class,
         "exception.class.name": error_class,
-        "exception.message": message,
+        "exception.message": message[:LONGEST_MESSAGE],
     }
     added = tuple((PREFIX + name, value.encode()) for name, value in errors.items())
-    return OutRecord(
+    letter = OutRecord(
         topic, record.key, record.value, record.partition, (*record.headers, *added, (REASON, reason.encode()))
     )
+    return letter if letter.size_bytes <= RECORD_BYTES_MAX else _cut(letter, record, added, reason)
+
+
+def _cut(letter: OutRecord, record: Record, added: Headers, reason: str) -> OutRecord:
+    """A record with its reasons may be larger than a record may be: keep the reasons and the beginning of the value.
+
+    ``millrace.truncated`` says how large the value was; the whole of it is where the origin headers point.
+    """
+    value = record.value or b""
+    size = (TRUNCATED, str(len(value)).encode())
+    bare = replace(letter, key=None, value=b"", headers=(*added, (REASON, reason.encode()), size))
+    return replace(bare, value=value[: max(0, RECORD_BYTES_MAX - bare.size_bytes - SPARE_BYTES)])
 
 
 def why(record: Record) -> dict[str, str]:

@@ -14,6 +14,7 @@
     │   ├── RecordTooLargeError     one record is larger than the log accepts; nothing was written
     │   └── TopicMismatchError      a topic exists with other partitions than needed; an operator must decide
     └── ArtifactError           a model file is missing, damaged or not allowed; the last good one keeps serving
+        └── ArtifactStoreUnavailableError  the artefact store does not answer; nothing is known about the file
 
 Whether trying again can help is a property of the type: see ``retryable``.
 """
@@ -99,3 +100,9 @@ class TopicMismatchError(BusError):
 
 class ArtifactError(MillraceError):
     """A model file is missing, damaged, or holds something that is not allowed to be served."""
+
+
+class ArtifactStoreUnavailableError(ArtifactError):
+    """The artefact store does not answer. Nothing is decided about the file meanwhile."""
+
+    retryable = True

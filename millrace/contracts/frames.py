@@ -22,7 +22,7 @@ seven fixed ones and not ``score_<i>`` is a feature, so a feature must not have 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -61,6 +61,19 @@ def score_names(columns: Iterable[str]) -> list[str]:
 def feature_names(columns: Iterable[str]) -> list[str]:
     """The frame's features, in the order of its columns."""
     return [name for name in columns if not is_reserved(name)]
+
+
+def frames_of(columns: Mapping[str, Any], size_bytes: int) -> Iterator[Mapping[str, Any]]:
+    """The columns as they are, or cut into runs of rows so that each run's frame stays below ``size_bytes``.
+
+    A single row is never cut. The size is measured, not estimated: a part that is too large is halved.
+    """
+    rows = len(columns["offset"])
+    if rows <= 1 or len(encode_frame(columns)) <= size_bytes:
+        yield columns
+        return
+    for part in (slice(0, rows // 2), slice(rows // 2, rows)):
+        yield from frames_of({name: values[part] for name, values in columns.items()}, size_bytes)
 
 
 def encode_frame(columns: Mapping[str, npt.NDArray[Any] | Sequence[Any]]) -> bytes:

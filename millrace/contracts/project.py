@@ -7,6 +7,7 @@ them is found here, before anything runs, as a ``ProjectError`` that names the f
 
 import hashlib
 import json
+import math
 import re
 from datetime import datetime
 from functools import cached_property
@@ -17,10 +18,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from millrace.contracts.errors import ProjectError
-from millrace.contracts.feature_spec import FeatureSpec, feature_set_id
+from millrace.contracts.feature_spec import FeatureSpec, LabelLag, LabelMean, LabelShare, feature_set_id
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
-_TO_MS = {"timestamp-millis": 1.0, "timestamp-micros": 1e-3, "local-timestamp-millis": 1.0, None: 1.0}
+_TO_MS = {
+    None: 1.0,
+    "timestamp-millis": 1.0,
+    "timestamp-micros": 1e-3,
+    "timestamp-nanos": 1e-6,
+    "local-timestamp-millis": 1.0,
+    "local-timestamp-micros": 1e-3,
+    "local-timestamp-nanos": 1e-6,
+}
+_OF_LABELS = (LabelLag, LabelShare, LabelMean)
 _RESERVED = re.compile(
     r"offset|is_label|event_id|time_ms|version|value|label|score_\d+"
 )  # columns of contracts/frames.py
@@ -65,7 +75,11 @@ class Label(_Section):
     def to_number(self, label: float | str) -> float:
         """The label as a number: a class's name or index becomes its index. ValueError if it is none of them."""
         if self.task == "regression":
-            return float(label)
+            number = float(label)
+            if not math.isfinite(number):
+                msg = f"label {label!r} is no finite number"
+                raise ValueError(msg)
+            return number
         if isinstance(label, str) and label in self.classes:
             return float(self.classes.index(label))
         index = float(label) if not isinstance(label, str) else float("nan")
@@ -208,6 +222,8 @@ class Project(_Section):
     def _fields_exist(self) -> "Project":
         """Every field that is named is in the event's schema, and numeric where numbers are computed from it."""
         fields = {field["name"]: _base_type(field["type"]) for field in self.event_schema.get("fields", [])}
+        if self.event.time in fields:
+            self.time_to_ms  # noqa: B018  # refused here, not at the first event
         named = [("event.id", self.event.id), ("event.entity", self.event.entity), ("event.time", self.event.time)]
         numeric = [(f"expectations: {rule.field}", rule.field) for rule in self.expectations]
         numeric += [(f"features: {spec.name}", spec.field) for spec in self.features if hasattr(spec, "field")]
@@ -244,6 +260,11 @@ class Project(_Section):
         return tuple(spec.name for spec in self.features)
 
     @cached_property
+    def feature_fields(self) -> tuple[str, ...]:
+        """Fields of the event that features are computed from, sorted."""
+        return tuple(sorted({spec.field for spec in self.features if not isinstance(spec, _OF_LABELS)}))
+
+    @cached_property
     def feature_set(self) -> str:
         """Content hash of the feature definitions."""
         return feature_set_id(self.features)
@@ -254,6 +275,12 @@ class Project(_Section):
         field = next(field for field in self.event_schema["fields"] if field["name"] == self.event.time)
         kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
         logical = next((kind.get("logicalType") for kind in kinds if isinstance(kind, dict)), None)
+        base = _base_type(field["type"])
+        if logical not in _TO_MS or base not in _NUMERIC - {"boolean"}:
+            known = sorted(name for name in _TO_MS if name)
+            seen = f"{base} {logical or ''}".strip()
+            msg = f"event.time: {self.event.time!r} is {seen} in {self.event.schema_file}; use long with one of {known}"
+            raise ValueError(msg)
         return _TO_MS[logical]
 
     @cached_property

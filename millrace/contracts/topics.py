@@ -107,7 +107,7 @@ DEAD_LETTERS = TopicRow(
     "stream",
     "as received",
     None,
-    ("ingest",),
+    ("ingest", "serving"),
     ("operator",),
     30 * DAY_MS,
     None,

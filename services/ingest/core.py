@@ -7,7 +7,8 @@ and has not arrived. So a live stream is not delayed at all, and a missing label
 - Both in hand: the earlier one goes first; at the same time the label does, since it was known by then.
 - Only an event in hand: it goes once the label topic is read to its end and none of its entity's labels is due.
 - Only a label in hand: it waits for an earlier event that may be on its way.
-- No wait is longer than ``label.wait_ms`` after the record was received.
+- What is in the log is waited for until it is read. For what is not, no wait is longer than ``label.wait_ms`` after the
+  record was received.
 
 **Duplicates.** The newest ``dedupe.events`` ids of the partition are remembered. An event whose id is among them is a
 duplicate, and so is a second label of one event. A label whose event is not among them has no event to join.
@@ -184,8 +185,8 @@ class State:
         """Whether the label is next: its event is known, and no earlier event can still come; or it waited enough."""
         if label.event_id not in self._seen and label.event_id in self._queued_ids:
             return False
-        if label.event_id in self._seen and event is not None:
-            return label.time_ms <= event.time_ms
+        if event is not None and (label.event_id in self._seen or event.time_ms < label.time_ms):
+            return label.time_ms <= event.time_ms  # an earlier event goes first, and may be the label's own
         return (event is not None or events_caught_up) and label.received_s <= waited_since_s
 
     def _event_goes(

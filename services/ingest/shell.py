@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from millrace.bus.consume import Lanes, Step
 from millrace.bus.context import Context
 from millrace.bus.deadletter import dead_letter
-from millrace.bus.types import OutRecord, Record
+from millrace.bus.types import RECORD_BYTES_MAX, OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError, UndecodableError, UnknownSchemaError
 from millrace.contracts.events import AlertRaised, DataSnapshotTaken, LabelObserved, OffsetRange, SampleRecorded
@@ -17,7 +17,7 @@ from millrace.contracts.topics import topic_name
 from millrace.telemetry import trace
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import DEAD_LETTERS, RECORDS_IN, RECORDS_OUT
-from services.ingest.admit import check_expectations, identify
+from services.ingest.admit import check_expectations, check_size, identify
 from services.ingest.core import Admitted, EventArrived, Joined, LabelArrived, Outcome, Refused, SnapshotDue, State
 from services.ingest.keys import KeyHash
 
@@ -29,6 +29,7 @@ ERROR_CLASSES: Mapping[str, type[ContractError]] = {
 }
 IDLE_WAIT_S = 0.1
 BUSY_WAIT_S = 0.01  # something waits for the other topic, or a snapshot for its offset
+SAMPLE_BYTES = 20_000  # of a sample besides the event and its features: ids of the longest kind, names, headers
 QUEUE_RECORDS = 5000  # of one topic, while the other is behind; past that it is paused
 
 
@@ -45,6 +46,7 @@ class IngestLane:
         self._samples = topic_name(topics.SAMPLES, project)
         self._dead_letters = topic_name(topics.DEAD_LETTERS, project)
         self._event_schema = Schema.of(project.event_schema)
+        self._largest_event = RECORD_BYTES_MAX - SAMPLE_BYTES - 8 * len(project.features)
         self._reset()
 
     def _reset(self) -> None:
@@ -128,6 +130,7 @@ class IngestLane:
         try:
             values = await self._context.codec.decode_record(record.value, self._event_schema)
             identity = identify(project, values)
+            check_size(len(record.value or b""), self._largest_event)
             check_expectations(project, values)
         except ContractError as error:
             return Refused(record, error.reason, str(error))
@@ -223,7 +226,7 @@ class IngestLane:
     def _snapshot(self, due: SnapshotDue, until_offset: int) -> OutRecord:
         project = self._context.project
         snapshot = DataSnapshotTaken(
-            snapshot_id=f"{project.stream}/{self._number}/{due.labelled_rows}",
+            snapshot_id=f"{project.stream}/{self._number}/{until_offset}",
             stream=project.stream,
             feature_set=project.feature_set,
             ranges=(

@@ -55,3 +55,12 @@ def refused(state: State, deployment: DeploymentDecided, reason: str) -> State:
     """Its model cannot be served: remember why, and fall back to the wish before it."""
     others = tuple(one for one in state.wanted if one.epoch != deployment.epoch)
     return replace(state, wanted=others, failed={**state.failed, deployment.epoch: reason})
+
+
+def wished_again(state: State, deployment: DeploymentDecided) -> State:
+    """A refusal that may not be for good: try it again, unless a newer one is in force."""
+    if deployment.epoch <= state.epoch:
+        return state
+    failed = {epoch: reason for epoch, reason in state.failed.items() if epoch != deployment.epoch}
+    wanted = sorted((*state.wanted, deployment), key=lambda one: one.epoch)
+    return replace(state, wanted=tuple(wanted), failed=failed)

@@ -53,7 +53,7 @@ class Model:
             raise ArtifactError(f"onnxruntime refuses the model: {error}") from error
         self._classes = classes
         self._input = self._checked_input(width)
-        self._check_a_row(width)
+        self._check_rows(width)
 
     def score(self, features: Floats) -> Scores:
         """Score rows of features, shape (rows, width). Missing values are NaN."""
@@ -65,17 +65,22 @@ class Model:
 
     def _checked_input(self, width: int) -> str:
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or inputs[0].shape[-1] != width:
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or list(inputs[0].shape)[1:] != [width]:
             seen = [(one.name, one.type, one.shape) for one in inputs]
-            raise ArtifactError(f"the model takes {seen}, one float tensor of width {width} is needed")
+            raise ArtifactError(
+                f"the model takes {seen}, one float tensor of any number of rows and width {width} is needed"
+            )
         return str(inputs[0].name)
 
-    def _check_a_row(self, width: int) -> None:
-        """One row must give one finite answer of the right shape."""
+    def _check_rows(self, width: int) -> None:
+        """Any number of rows, missing and extreme values included, is scored; a row of zeros gives a finite answer."""
+        odd = np.array([[0.0], [1.0], [-1e30], [1e30], [np.nan]]).repeat(width, axis=1)
         try:
             answer = self.score(np.zeros((1, width)))
+            for rows in (odd[:2], odd, odd.repeat(20, axis=0)):
+                self.score(rows)
         except Exception as error:  # shape, type and operator errors of onnxruntime have no common base
-            raise ArtifactError(f"the model cannot score a row of zeros: {error}") from error
+            raise ArtifactError(f"the model cannot score rows of zeros, ones and missing values: {error}") from error
         if answer.scores.shape != (1, self._classes):
             raise ArtifactError(
                 f"the model gives scores of shape {answer.scores.shape}, (1, {self._classes}) is needed"

@@ -100,3 +100,22 @@ def test_the_unit_of_time_is_the_schemas(tmp_path):
     (tmp_path / "event.avsc").write_text(json.dumps(schema))
 
     assert load_project(tmp_path).time_to_ms == 0.001
+
+
+@pytest.mark.parametrize("label", [float("nan"), float("inf"), "nan"])
+def test_a_regression_label_is_finite(tmp_path, label):
+    """What no model can learn from is refused at the door."""
+    project = tiny_project(tmp_path, label={"task": "regression", "classes": []}, gates={"metric": "mae", "first": 1})
+    with pytest.raises(ValueError, match="no finite number"):
+        project.label.to_number(label)
+
+
+@pytest.mark.parametrize("kind", [{"type": "int", "logicalType": "date"}, "string", "boolean"])
+def test_a_time_that_is_none_is_refused_before_anything_runs(tmp_path, kind):
+    """The message names the field, what it is, and what it may be."""
+    tiny_project(tmp_path)
+    schema = json.loads((tmp_path / "event.avsc").read_text())
+    schema["fields"][2]["type"] = kind
+    (tmp_path / "event.avsc").write_text(json.dumps(schema))
+    with pytest.raises(ProjectError, match=r"event.time: 'at' is .* use long with one of .*timestamp-millis"):
+        load_project(tmp_path)

@@ -26,6 +26,9 @@ def test_identity_is_read_from_the_named_fields(project):
         ({"id": "a", "who": None, "at": 5}, "missing-field", "'who'"),
         ({"id": "a", "who": "w", "at": "noon"}, "bad-time", "'noon'"),
         ({"id": "a", "who": "w", "at": float("inf")}, "bad-time", "inf"),
+        ({"id": "a", "who": "w", "at": 2**63 - 1}, "bad-time", "not in the years 1 to 9999"),
+        ({"id": "a", "who": "w", "at": -(2**63)}, "bad-time", "not in the years 1 to 9999"),
+        ({"id": "a" * 1001, "who": "w", "at": 5}, "bad-id", "'id' has 1001 characters, at most 1000"),
     ],
 )
 def test_an_event_without_identity_is_refused(project, values, reason, seen):
@@ -46,6 +49,7 @@ def test_values_within_the_range_pass(project, value):
     [
         ({"x": 10.5}, "out-of-range", "10.5, expected -10.0 to 10.0"),
         ({"x": -11}, "out-of-range", "-11"),
+        ({"x": float("inf")}, "out-of-range", "a finite number is needed"),
         ({"x": None}, "missing-field", "'x'"),
         ({"x": float("nan")}, "missing-field", "'x'"),
         ({}, "missing-field", "'x'"),

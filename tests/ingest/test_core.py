@@ -206,3 +206,17 @@ def test_replaying_the_samples_leads_to_the_same_state(project):
 
     assert rows[0] == rows[1]
     assert "duplicate-event" in rows[0]
+
+
+def test_in_a_backlog_a_label_waits_for_its_event(project):
+    """Read long ago, with its event far behind in what is still to be fetched: it is joined, not refused."""
+    state, outcomes = State(project), []
+    state.offer_labels([label(40), label(80)])
+    for first in range(0, 90, 10):
+        state.offer_events([event(number, who=f"w{number}") for number in range(first, first + 10)])
+        outcomes += state.advance(1000.0 + first, events_caught_up=False, labels_caught_up=True)
+    outcomes += state.advance(2000.0, events_caught_up=True, labels_caught_up=True)
+
+    names = short(outcomes)
+    assert ["l40", "l80"] == [name for name in names if not name.startswith("e")]
+    assert names.index("e40") < names.index("l40") < names.index("e41")

@@ -126,3 +126,44 @@ async def test_a_snapshot_names_the_offset_after_its_last_label(world):
     kinds = [value["kind"] for record, value in zip(records, values, strict=True) if record.offset < until_offset]
 
     assert (kinds.count("EVENT"), kinds.count("LABEL")) == (snapshot["rows"], snapshot["labelled_rows"]) == (10, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "truncated"),
+    [("large garbage", "undecodable", True), ("large id", "bad-id", True), ("far future", "bad-time", False)],
+)
+async def test_no_single_record_stops_a_partition(world, name, reason, truncated):
+    """Too large for a record with its reasons: the reasons are kept, the value is cut and its size is told."""
+    records = {
+        "large garbage": ("w", b"x" * 999_900),
+        "large id": await world.event(id="a" * 999_800),
+        "far future": await world.event(at=2**63 - 1),
+    }
+    await world.send(topics.EVENTS, records[name])
+    await world.send(topics.EVENTS, await world.event(id="next"))
+    async with ingest(world):
+        samples = await world.until(topics.SAMPLES, 1)
+        letters = await until(lambda: world.records(topics.DEAD_LETTERS), 1)
+
+    assert [("next", reason)] == [(samples[0]["event_id"], why(letters[0])["reason"])]
+    size = str(len(records[name][1])).encode() if truncated else None
+    assert size == letters[0].header("millrace.truncated")
+    assert records[name][1].startswith(letters[0].value)
+
+
+async def test_an_event_that_fits_no_sample_is_refused(tmp_path):
+    """A valid event, but in a sample it would be larger than a record may be."""
+    project = tiny_project(tmp_path)
+    note = {"name": "note", "type": "string", "default": ""}
+    project = project.model_copy(
+        update={"event_schema": {**project.event_schema, "fields": [*project.event_schema["fields"], note]}}
+    )
+    world = await World.create(project)
+    await world.send(topics.EVENTS, await world.event(id="large", note="n" * 985_000))
+    await world.send(topics.EVENTS, await world.event(id="next"))
+    async with ingest(world):
+        samples = await world.until(topics.SAMPLES, 1)
+        letters = await until(lambda: world.records(topics.DEAD_LETTERS), 1)
+
+    assert [("next", "too-large")] == [(samples[0]["event_id"], why(letters[0])["reason"])]
+    assert "fit into a sample" in why(letters[0])["message"]

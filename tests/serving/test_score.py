@@ -1,6 +1,7 @@
 """Only a whole, known and finite model is admitted; what is admitted scores."""
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -62,6 +63,18 @@ def test_a_bad_file_is_refused_with_its_reason(name):
     content, reason = BAD[name]
     with pytest.raises(ArtifactError, match=reason):
         Model(content, width=3, classes=0)
+
+
+@pytest.mark.parametrize("shape", [[1, 3], [], [3]])
+def test_an_input_of_another_shape_is_refused(shape):
+    """One row at a time, a scalar, a vector: all found when the model is loaded, not when it serves."""
+    model = onnx.load_model_from_string(classifier())
+    described = model.graph.input[0].type.tensor_type.shape
+    del described.dim[:]
+    for size in shape:
+        described.dim.add(dim_value=size)
+    with pytest.raises(ArtifactError, match=r"is needed|cannot score"):
+        Model(model.SerializeToString(), width=3, classes=2)
 
 
 def test_a_regressor_in_place_of_a_classifier_is_refused():

@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import TypeAdapter
 
+from millrace.bus.deadletter import why
 from millrace.bus.types import OutRecord
 from millrace.contracts import topics
 from millrace.contracts.events import DeploymentDecided, SampleRecorded, Traffic
+from millrace.contracts.feature_spec import FeatureSpec, feature_set_id
 from millrace.contracts.frames import decode_frame
 from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.health import build_app
 from services.serving.shell import ServingService
 from tests.onnx_models import classifier
-from tests.support import EPOCH_MS, World, forget_positions, tiny_project, until
+from tests.support import EPOCH_MS, MODEL, World, forget_positions, tiny_project, until
+
+FEATURE_SET = feature_set_id(TypeAdapter(tuple[FeatureSpec, ...]).validate_python(MODEL["features"]))
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ async def write(world: World, *events: tuple[topics.TopicRow, object]) -> None:
 def sample(number: int, x: float = 1.0) -> tuple[topics.TopicRow, SampleRecorded]:
     """An event sample with x as its first feature."""
     return topics.SAMPLES, SampleRecorded(
-        kind="EVENT", event_id=f"e{number}", entity="w", time_ms=EPOCH_MS + number, feature_set="f",
+        kind="EVENT", event_id=f"e{number}", entity="w", time_ms=EPOCH_MS + number, feature_set=FEATURE_SET,
         features=(x, math.nan, 0.0), event=b"raw", label=None, source_topic="tiny-events", source_partition=0,
         source_offset=number, source_time_ms=EPOCH_MS,
     )  # fmt: skip
@@ -214,3 +219,93 @@ async def test_the_open_inference_protocol_answers(world, store, tmp_path):
     assert [1.0, 0.0] == answer["outputs"][0]["data"]
     assert (400, "inputs[0] has shape [3, 2], [rows, 3] is needed") == (narrow.status_code, narrow.json()["detail"])
     assert (404, 200) == (unknown.status_code, ready.status_code)
+
+
+async def test_nothing_is_skipped_while_no_model_can_be_loaded(world, store, tmp_path):
+    """Restarted while the store is away: samples wait, and are scored when the model can be loaded again."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    async with serving(world, tmp_path) as service:
+        await write(world, sample(0))
+        await world.until(topics.PREDICTIONS, 1)
+    await write(world, sample(1), sample(2))
+    (tmp_path / "artifacts").rename(tmp_path / "away")
+    async with serving(world, tmp_path) as service:
+        await world.until(topics.ALERTS, 1)
+        assert "no artefact store" in service.checks()["model"]
+        (tmp_path / "away").rename(tmp_path / "artifacts")
+        await write(world, sample(3))
+        predictions = await world.until(topics.PREDICTIONS, 4)
+        assert service.checks()["model"] is None
+
+    assert ["e0", "e1", "e2", "e3"] == [one["event_id"] for one in predictions]
+
+
+async def test_a_store_that_was_away_is_asked_again(world, store, tmp_path):
+    """A new version whose file cannot be had now takes over as soon as it can."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    async with serving(world, tmp_path) as service:
+        await world.until(topics.SERVING_STATUS, 1)
+        digest = store.put(classifier(flipped=True))
+        (tmp_path / "artifacts").rename(tmp_path / "away")
+        await write(world, deployment(world, 2, digest))
+        await world.until(topics.ALERTS, 1)
+        (tmp_path / "away").rename(tmp_path / "artifacts")
+        statuses = await world.until(topics.SERVING_STATUS, 3)
+
+    assert [("SERVING", 1), ("FAILED", 2), ("SERVING", 2)] == [(one["status"], one["epoch"]) for one in statuses]
+    assert service.deployments.trouble is None
+
+
+async def test_frames_are_cut_to_fit_into_records(world, store, tmp_path):
+    """Long ids make one micro-batch larger than a record may be: several frames, without a gap, hold every row."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    rows = 1200
+    await write(
+        world,
+        *[(row, event.model_copy(update={"event_id": f"{n:0900}"})) for n in range(rows) for row, event in [sample(n)]],
+    )
+    context = world.context("serving")
+    service = ServingService(context, artifacts=str(tmp_path / "artifacts"), max_records=2000)
+    task = asyncio.create_task(service.run())
+    await world.until(topics.PREDICTIONS, rows)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    frames = await world.values(topics.OBSERVATIONS)
+
+    assert len(frames) > 1
+    assert rows == sum(frame["rows"] for frame in frames)
+    assert [frame["until_offset"] for frame in frames[:-1]] == [frame["from_offset"] for frame in frames[1:]]
+
+
+async def test_a_sample_left_over_from_other_features_is_a_dead_letter(world, store, tmp_path):
+    """It was appended before the deployment of the new features: no model for it will come."""
+    row, event = sample(0)
+    await write(world, (row, event.model_copy(update={"feature_set": "old", "features": (1.0,)})), sample(1))
+    since_ms = await later(world)
+    _, first = deployment(world, 1, store.put(classifier()))
+    await write(world, (topics.DEPLOYMENTS, first.model_copy(update={"decided_at_ms": since_ms})))
+    async with serving(world, tmp_path):
+        predictions = await world.until(topics.PREDICTIONS, 1)
+        letters = await until(lambda: world.records(topics.DEAD_LETTERS), 1)
+
+    assert ["e1"] == [one["event_id"] for one in predictions]
+    assert why(letters[0])["reason"] == "feature-set-replaced"
+
+
+async def test_a_sample_of_newer_features_waits_for_its_model(world, store, tmp_path):
+    """Ingest was restarted with other features first: what comes after is kept, and readiness says why."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    async with serving(world, tmp_path) as service:
+        await write(world, sample(0))
+        await world.until(topics.PREDICTIONS, 1)
+        row, event = sample(1)
+        await write(world, (row, event.model_copy(update={"feature_set": "new", "features": (1.0, 2.0)})), sample(2))
+
+        async def refused() -> list[str]:
+            return [reason] if (reason := service.checks()["features"]) else []
+
+        reasons = await until(refused, 1)
+
+    assert "feature set new wait for a model" in reasons[0]
+    assert ["e0"] == [one["event_id"] for one in await world.values(topics.PREDICTIONS)]
+    assert [] == await world.records(topics.DEAD_LETTERS)
