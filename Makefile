@@ -22,6 +22,7 @@ demo: $(READY) ## Run the whole loop on real data, with a live view; writes repo
 	$(VENV)/bin/millrace demo examples/electricity $(ARGS)
 
 test: $(READY) ## Run the tests, on a real broker and schema registry
+	@tests/apt.sh
 	$(PY) -m pytest $(ARGS)
 
 check: $(READY) ## Lint, format, types, import contracts

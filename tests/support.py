@@ -1,15 +1,16 @@
 """What tests share: a small model project, and a context for a service on the memory bus."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from millrace.bus.clock import LoopClock
-from millrace.bus.context import Context
+from millrace.bus.context import Context, Service
 from millrace.bus.memory import MemoryLog, MemoryTransport
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
@@ -73,6 +74,19 @@ def tiny_project(folder: Path, **changes: Any) -> Project:
     (folder / "event.avsc").write_text(json.dumps(EVENT))
     (folder / "pipeline.py").write_text(PIPELINE)
     return load_project(folder)
+
+
+@contextlib.asynccontextmanager
+async def running(context: Context, service: Service) -> AsyncIterator[Service]:
+    """The service at work; stopped, and its connection closed, at the end."""
+    task = asyncio.create_task(service.run())
+    try:
+        yield service
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await context.transport.close()
 
 
 async def until(found: Callable[[], Awaitable[Sequence[T]]], count: int) -> Sequence[T]:

@@ -1,15 +1,13 @@
 """Ingest on the memory bus: bad input, restarts, snapshots, traces."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 
 import pytest
 
 from millrace.bus.deadletter import why
 from millrace.contracts import topics
 from services.ingest.shell import IngestService
-from tests.support import EPOCH_MS, MINUTE_MS, World, forget_positions, tiny_project, until
+from tests.support import EPOCH_MS, MINUTE_MS, World, forget_positions, running, tiny_project, until
 
 
 @pytest.fixture
@@ -18,19 +16,10 @@ async def world(tmp_path):
     return await World.create(tiny_project(tmp_path))
 
 
-@contextlib.asynccontextmanager
-async def ingest(world: World) -> AsyncIterator[IngestService]:
+def ingest(world: World) -> contextlib.AbstractAsyncContextManager[IngestService]:
     """A running ingest."""
     context = world.context("ingest")
-    service = IngestService(context, max_records=50, trace_share=0.0)
-    task = asyncio.create_task(service.run())
-    try:
-        yield service
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await context.transport.close()
+    return running(context, IngestService(context, max_records=50, trace_share=0.0))
 
 
 async def test_bad_records_become_dead_letters_and_the_next_good_one_is_served(world):

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -20,7 +19,7 @@ from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.health import build_app
 from services.serving.shell import ServingService
 from tests.onnx_models import classifier
-from tests.support import EPOCH_MS, MODEL, World, forget_positions, tiny_project, until
+from tests.support import EPOCH_MS, MODEL, World, forget_positions, running, tiny_project, until
 
 FEATURE_SET = feature_set_id(TypeAdapter(tuple[FeatureSpec, ...]).validate_python(MODEL["features"]))
 
@@ -37,19 +36,10 @@ def store(tmp_path):
     return ArtifactStore(tmp_path / "artifacts")
 
 
-@contextlib.asynccontextmanager
-async def serving(world: World, tmp_path) -> AsyncIterator[ServingService]:
+def serving(world: World, tmp_path) -> contextlib.AbstractAsyncContextManager[ServingService]:
     """A running serving."""
     context = world.context("serving")
-    service = ServingService(context, artifacts=str(tmp_path / "artifacts"), max_records=50)
-    task = asyncio.create_task(service.run())
-    try:
-        yield service
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        await context.transport.close()
+    return running(context, ServingService(context, artifacts=str(tmp_path / "artifacts"), max_records=50))
 
 
 async def write(world: World, *events: tuple[topics.TopicRow, object]) -> None:
