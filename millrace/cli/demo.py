@@ -35,7 +35,7 @@ def command(project: Path, rate: float, data: Path, reports: Path, *, keep: bool
     Starts Kafka, a schema registry and the five services, publishes the project's dataset, waits for the first model,
     goes on, and reads everything back. Exits with 1 when a check fails.
     """
-    from millrace.cli.up import _install
+    from millrace.cli.up import install_software
     from millrace.demo.live import LiveView, PlainView
     from millrace.demo.run import Demo
     from millrace.demo.write import write_reports
@@ -44,7 +44,7 @@ def command(project: Path, rate: float, data: Path, reports: Path, *, keep: bool
     configure("millrace-demo", level="ERROR")  # the view tells the rest
     console = Console(stderr=as_json)
     try:
-        software = _install(console)
+        software = install_software(console)
         view = LiveView(console) if console.is_terminal else PlainView(lambda line: click.echo(line, err=as_json))
         with view:
             outcome = asyncio.run(_until_stopped(Demo(project, data, rate, software, view)))

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from millrace.cli.up import DATA
+from millrace.cli.options import DATA
 from millrace.local.errors import LocalError
 from millrace.local.probe import http_get
 from millrace.local.runfile import RunInfo, running

@@ -12,14 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from millrace.cli.options import DATA
 from millrace.local.bundle import Progress as OnProgress
 from millrace.local.bundle import Software, install
 from millrace.local.platform import Platform
 from millrace.local.runfile import RunInfo
 from millrace.local.supervisor import Change
 from millrace.telemetry.log import configure
-
-DATA = Path(".millrace")
 
 
 @click.command("up")
@@ -40,7 +39,7 @@ def command(
     view = View(as_json=as_json)
     try:
         # Before the event loop runs, so that Ctrl-C ends a slow download at once.
-        software = None if bootstrap and schema_registry else _install(view.console)
+        software = None if bootstrap and schema_registry else install_software(view.console)
         asyncio.run(_run(project, data, bootstrap, schema_registry, software, view))
     except KeyboardInterrupt:
         raise click.Abort from None
@@ -139,7 +138,7 @@ class View:
             self.console.print("Stopping …")
 
 
-def _install(console: Console) -> Software:
+def install_software(console: Console) -> Software:
     """Fetch what is missing, with a progress bar on a terminal."""
     if not console.is_terminal:
         return install()

@@ -89,7 +89,10 @@ class Codec:
         if unknown:
             raise ContractError("unencodable", f"{topic} has no field {sorted(unknown)}; see its schema")
         try:
-            validate(record, writer.schema.parsed)
+            if not validate(
+                record, writer.schema.parsed, raise_errors=False
+            ):  # finding the words costs 15 times as much
+                validate(record, writer.schema.parsed)
             return _write(writer, record)
         except AvroValidationError as error:
             raise ContractError("unencodable", f"not a record of {topic}: {error}") from error

@@ -4,6 +4,7 @@ An artefact is written once and never changed; its address is its proof. A write
 local file is renamed into place, an object store shows an object only when it is complete.
 """
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from millrace.contracts.errors import ArtifactError
+from millrace.contracts.errors import ArtifactError, ArtifactStoreUnavailableError
 
 
 class ArtifactStore:
@@ -30,34 +31,70 @@ class ArtifactStore:
             self._fs, self._base = fs.LocalFileSystem(), str(Path(text).absolute())
 
     def put(self, content: bytes) -> str:
-        """Keep the content and return its SHA-256 in hex. Keeping the same content again changes nothing."""
+        """Keep the content and return its SHA-256 in hex. Keeping it again changes nothing, unless it was damaged.
+
+        Raises:
+            ArtifactStoreUnavailableError: the store does not take it now; what was there still is.
+        """
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
-        if self._fs.get_file_info(path).type == fs.FileType.File:
-            return digest
-        self._fs.create_dir(path.rpartition("/")[0], recursive=True)
-        temporary = f"{path}.{os.getpid()}-{next(self._writes)}.partial"
-        with self._fs.open_output_stream(temporary) as out:
-            out.write(content)
-        self._fs.move(temporary, path)
+        try:
+            if self._read(path) != content:
+                self._write(path, content)
+        except OSError as error:
+            raise ArtifactStoreUnavailableError(f"artefact {digest} cannot be written to {path}: {error}") from error
         return digest
 
     def get(self, digest: str) -> bytes:
         """The content of that SHA-256.
 
         Raises:
-            ArtifactError: it is missing, cannot be read, or is not what its address says.
+            ArtifactStoreUnavailableError: the store does not answer; the file may be whole.
+            ArtifactError: it is missing, or is not what its address says.
         """
         path = self._path(digest)
         try:
-            with self._fs.open_input_stream(path) as stream:
-                content: bytes = stream.read()
+            content = self._read(path)
         except OSError as error:
-            raise ArtifactError(f"artefact {digest} cannot be read from {path}: {error}") from error
+            raise ArtifactStoreUnavailableError(f"artefact {digest} cannot be read from {path}: {error}") from error
+        if content is None:
+            self._require_root(digest)
+            raise ArtifactError(f"artefact {digest} is missing: there is no {path}")
         found = hashlib.sha256(content).hexdigest()
         if found != digest:
             raise ArtifactError(f"artefact {digest} is damaged: its {len(content)} bytes hash to {found}")
         return content
+
+    def _require_root(self, digest: str) -> None:
+        """A store without a single artefact is one that is not mounted, not one from which this file was lost."""
+        try:
+            there = self._fs.get_file_info(f"{self._base}/sha256").type == fs.FileType.Directory
+        except OSError as error:
+            raise ArtifactStoreUnavailableError(f"artefact {digest}: {self._base} does not answer: {error}") from error
+        if not there:
+            raise ArtifactStoreUnavailableError(f"artefact {digest}: there is no artefact store at {self._base}")
+
+    def _read(self, path: str) -> bytes | None:
+        """What is there; None if nothing is. Raises ``OSError``."""
+        try:
+            with self._fs.open_input_stream(path) as stream:
+                content: bytes = stream.read()
+        except FileNotFoundError:
+            return None
+        return content
+
+    def _write(self, path: str, content: bytes) -> None:
+        """Replace what is there, whole or not at all. Raises ``OSError``."""
+        self._fs.create_dir(path.rpartition("/")[0], recursive=True)
+        temporary = f"{path}.{os.getpid()}-{next(self._writes)}.partial"
+        try:
+            with self._fs.open_output_stream(temporary) as out:
+                out.write(content)
+            self._fs.move(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):  # it may never have come to be
+                self._fs.delete_file(temporary)
+            raise
 
     def _path(self, digest: str) -> str:
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):

@@ -2,10 +2,17 @@
 
 A retrain is *open* from its request until
 
-- a run that it caused has failed, or was rejected or retired by the registry, or made a version that was deployed, or
+- a run that it caused has failed, or
+- a run that it caused, or that covers it, was rejected or retired by the registry, or made a version that was deployed,
+  or
 - a version was deployed for the first time after the request, whoever caused it (by the wall clocks of two services: if
   they disagree by more than a retrain takes, the price is one retrain more or less in a cool-down), or
 - ``open_ms`` have passed without any of that.
+
+A run *covers* a request of which the trainer will say nothing, because the run saw at least as much: its ranges reach
+all marks of the request or, for a request without marks in the samples log, it started after it. It is the trainer's
+rule, told again here because services do not import each other. A run that failed covers nothing: then the trainer
+runs the request itself.
 
 While one is open for the model, no other is asked for. The newest alarm of a partition that found one open is not
 lost: it asks when that one has ended without a new version (``ask_again``). An alarm about a version that is no longer
@@ -40,18 +47,22 @@ class State:
     """What the control topics say about one model.
 
     Attributes:
-        requests: time of each request, by its id.
+        requests: by id.
         runs: each run with each cause that was given for it; one run may answer several requests.
-        failed: runs that failed, or were rejected or retired.
+        started: the first event of each run that started.
+        failed: runs that failed.
+        refused: runs that were rejected or retired.
         versions: the version that each run made.
         deployed: time of each version's first deployment.
         epoch: newest epoch.
         champion: version of the champion in it; None before the first deployment.
     """
 
-    requests: Mapping[str, int] = field(default_factory=dict)
+    requests: Mapping[str, RetrainModel] = field(default_factory=dict)
     runs: frozenset[tuple[str, str]] = frozenset()
+    started: Mapping[str, TrainingRunChanged] = field(default_factory=dict)
     failed: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
     versions: Mapping[str, int] = field(default_factory=dict)
     deployed: Mapping[int, int] = field(default_factory=dict)
     epoch: int = -1
@@ -84,18 +95,24 @@ def evolve(state: State, event: Event) -> State:
     """The state after one more fact about the model."""
     match event:
         case RetrainModel():
-            return replace(state, requests={**state.requests, event.request_id: event.requested_at_ms})
+            return replace(state, requests={**state.requests, event.request_id: event})
         case TrainingRunChanged():
-            failed = {event.run_id} if event.status == "FAILED" else set()
-            return replace(state, runs=state.runs | {(event.run_id, event.caused_by)}, failed=state.failed | failed)
+            return _run(state, event)
         case ModelVersionChanged():
             if event.status in {"REJECTED", "RETIRED"}:
-                return replace(state, failed=state.failed | {event.run_id})
+                return replace(state, refused=state.refused | {event.run_id})
             versions = {} if event.version is None else {event.run_id: event.version}
             return replace(state, versions={**state.versions, **versions})
         case DeploymentDecided():
             return _deployed(state, event)
     return state
+
+
+def _run(state: State, event: TrainingRunChanged) -> State:
+    state = replace(state, runs=state.runs | {(event.run_id, event.caused_by)})
+    if event.status == "STARTED":
+        return replace(state, started={**state.started, event.run_id: event})
+    return replace(state, failed=state.failed | {event.run_id}) if event.status == "FAILED" else state
 
 
 def _deployed(state: State, event: DeploymentDecided) -> State:
@@ -110,18 +127,31 @@ def _deployed(state: State, event: DeploymentDecided) -> State:
 
 def open_retrain(state: State, now_ms: int, open_ms: int) -> str | None:
     """The id of the request that is open now, the oldest if several are; None if there is none."""
-    answered = {
-        caused_by
-        for run_id, caused_by in state.runs
-        if run_id in state.failed or state.versions.get(run_id) in state.deployed
-    }
     newest_version_ms = max(state.deployed.values(), default=-1)
     waiting = [
-        (requested_ms, request_id)
-        for request_id, requested_ms in state.requests.items()
-        if request_id not in answered and newest_version_ms <= requested_ms and now_ms - requested_ms < open_ms
+        (request.requested_at_ms, request.request_id)
+        for request in state.requests.values()
+        if newest_version_ms <= request.requested_at_ms
+        and now_ms - request.requested_at_ms < open_ms
+        and not _answered(state, request)
     ]
     return min(waiting)[1] if waiting else None
+
+
+def _answered(state: State, request: RetrainModel) -> bool:
+    judged = state.refused | {run_id for run_id, version in state.versions.items() if version in state.deployed}
+    caused = {run_id for run_id, caused_by in state.runs if caused_by == request.request_id}
+    if caused & (judged | state.failed):
+        return True
+    return any(run_id in judged and _covers(run, request) for run_id, run in state.started.items())
+
+
+def _covers(run: TrainingRunChanged, request: RetrainModel) -> bool:
+    reached = {(part.topic, part.partition): part.until_offset for part in run.ranges}
+    marks = [mark for mark in request.until if mark.topic in {part.topic for part in run.ranges}]
+    if marks:
+        return all(reached.get((mark.topic, mark.partition), 0) >= mark.offset for mark in marks)
+    return run.changed_at_ms > request.requested_at_ms
 
 
 def decide(state: State, place: Place, findings: Iterable[Finding | Unreadable], now_ms: int) -> list[Event]:

@@ -60,8 +60,13 @@ class State:
     @property
     def champion(self) -> int | None:
         """Number of the version that the newest deployment makes champion."""
+        return None if self.in_force is None else self.in_force.version
+
+    @property
+    def in_force(self) -> Traffic | None:
+        """The champion's part of the newest deployment."""
         traffic = () if self.deployment is None else self.deployment.traffic
-        return next((part.version for part in traffic if part.variant == CHAMPION), None)
+        return next((part for part in traffic if part.variant == CHAMPION), None)
 
 
 def refusal(state: State, event: Event) -> str | None:
@@ -132,7 +137,8 @@ def decide(
     """
     if run.run_id not in state.pending:
         return ()
-    verdict = judge(run, gates, state.champion)
+    features = None if state.in_force is None else state.in_force.feature_set
+    verdict = judge(run, gates, state.champion, features)
     if run.artifact_sha256 is None:
         artifact_fault = "the run names no artefact"
     if state.deployment is not None:

@@ -19,7 +19,14 @@ from millrace.bus.retry import backoff_s
 from millrace.bus.transport import Producer
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
-from millrace.contracts.errors import ArtifactError, BusError, ContractError, FencedError, MillraceError
+from millrace.contracts.errors import (
+    ArtifactError,
+    ArtifactStoreUnavailableError,
+    BusError,
+    ContractError,
+    FencedError,
+    MillraceError,
+)
 from millrace.contracts.events import (
     AlertRaised,
     AuditRecorded,
@@ -47,12 +54,6 @@ WRITTEN: Mapping[type[Event], TopicRow] = {
     AuditRecorded: topics.AUDIT_EVENTS,
     AlertRaised: topics.ALERTS,
 }
-
-
-class StoreSilentError(MillraceError):
-    """The artefact store does not answer, so nothing is known about the artefact; the run waits."""
-
-    retryable = True
 
 
 class Decider:
@@ -144,7 +145,7 @@ class Decider:
         """After trouble with the bus only the log is believed; raises what trying again cannot mend."""
         if not error.retryable:
             raise error
-        if isinstance(error, StoreSilentError):
+        if isinstance(error, ArtifactStoreUnavailableError):
             self.artifacts_fault = str(error)
         else:
             self.bus_fault = str(error)
@@ -191,10 +192,9 @@ class Decider:
             return None
         try:
             await self._in_thread(self._artifacts.get, digest)
+        except ArtifactStoreUnavailableError:
+            raise
         except ArtifactError as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
-                raise StoreSilentError(str(error)) from error
             return str(error)
         return None
 

@@ -6,6 +6,10 @@ Rules:
 - With no champion, the gate's metric reaches ``gates.first``.
 - With a champion, the run was compared with *this* champion, on the same rows, and the candidate is better:
   the gain is above 0 and at least ``gates.margin``.
+- A champion that cannot be compared is no champion: the gate is ``gates.first``, and the reason says why. That is so
+  when it needs another feature set, whose features nobody computes any more, and the run was compared with none; and
+  when the run was to be compared with *this* champion and its check ``champion-readable`` says that the file is lost.
+  That check is about the champion and refuses no candidate.
 - A number that is missing or not finite proves nothing, so it refuses.
 
 A refusal names every rule that failed, with the values seen, so that nobody has to ask twice.
@@ -19,6 +23,7 @@ from dataclasses import dataclass
 from millrace.contracts.events import TrainingRunChanged
 from millrace.contracts.project import Gates
 
+CHAMPION_READABLE = "champion-readable"  # the trainer reports it, when it has failed
 SHOWN_DECIMALS = 3
 MOST_DECIMALS = 17  # enough to tell any two different doubles apart
 
@@ -31,7 +36,7 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def judge(run: TrainingRunChanged, gates: Gates, champion: int | None) -> Verdict:
+def judge(run: TrainingRunChanged, gates: Gates, champion: int | None, champion_features: str | None = None) -> Verdict:
     """Judge a succeeded run.
 
     How it works: the candidate's metric and the champion's come from the same hold-out rows of the same run, so their
@@ -42,6 +47,7 @@ def judge(run: TrainingRunChanged, gates: Gates, champion: int | None) -> Verdic
         run: the run, with its metrics on ``holdout_rows`` rows.
         gates: what the model project asks for. ``margin`` is in units of the metric; its default 0 accepts any gain.
         champion: number of the version that is champion now; None if there is none.
+        champion_features: feature set of that version; None for the run's own.
 
     >>> from millrace.contracts.events import CheckResult
     >>> run = TrainingRunChanged(
@@ -66,21 +72,37 @@ def judge(run: TrainingRunChanged, gates: Gates, champion: int | None) -> Verdic
     >>> judge(run, Gates(first=0.6), champion=1).reasons
     ("accuracy 0.800 does not beat the champion's 0.850 on the same 500 rows",)
     """
-    faults = [*_check_faults(run)]
+    why = _no_comparison(run, champion, champion_features)
+    faults = [*_check_faults(run, excused=why is not None)]
     if run.holdout_rows < 1:
         faults.append("it was judged on no rows")
-    if run.champion_version != champion:
+    if why is not None:
+        champion = None
+    elif run.champion_version != champion:
         faults.append(_stale(run.champion_version, champion))
-    faults += _metric_faults(run, gates, champion)
+    faults += _metric_faults(run, gates, champion, why)
     if faults:
         return Verdict(admitted=False, reasons=tuple(faults))
-    return Verdict(admitted=True, reasons=(_praise(run, gates, champion),))
+    return Verdict(admitted=True, reasons=(_praise(run, gates, champion, why),))
 
 
-def _check_faults(run: TrainingRunChanged) -> Iterator[str]:
-    if not run.checks:
+def _no_comparison(run: TrainingRunChanged, champion: int | None, features: str | None) -> str | None:
+    """Why the champion cannot be compared with any run like this one, in words; None if it can, or if there is none."""
+    if champion is None:
+        return None
+    if run.champion_version is None and features not in {None, run.feature_set}:
+        return f"version {champion} needs feature set {features} and cannot be compared"
+    lost = next((check for check in run.checks if check.name == CHAMPION_READABLE and not check.passed), None)
+    if lost is not None and run.champion_version == champion and not run.champion_metrics:
+        return f"version {champion} cannot be compared: {lost.message}"
+    return None
+
+
+def _check_faults(run: TrainingRunChanged, *, excused: bool) -> Iterator[str]:
+    checks = [check for check in run.checks if not (excused and check.name == CHAMPION_READABLE)]
+    if not checks:
         yield "no check was reported, so nothing shows that it may serve"
-    for check in run.checks:
+    for check in checks:
         if not check.passed:
             yield f"check {check.name} failed: {check.value:g} against a limit of {check.limit:g}: {check.message}"
 
@@ -91,7 +113,7 @@ def _stale(compared: int | None, champion: int | None) -> str:
     return f"it was compared with {said}, but {now}"
 
 
-def _metric_faults(run: TrainingRunChanged, gates: Gates, champion: int | None) -> Iterator[str]:
+def _metric_faults(run: TrainingRunChanged, gates: Gates, champion: int | None, why: str | None) -> Iterator[str]:
     """What is wrong with the gate's metric. A comparison with somebody else says nothing, so it is left out."""
     name = gates.metric
     candidate, fault = _finite(run.metrics, name, "the run")
@@ -101,7 +123,7 @@ def _metric_faults(run: TrainingRunChanged, gates: Gates, champion: int | None) 
         if fault is None and gates.gain(candidate, gates.first) < 0:
             seen, needed = _apart(candidate, gates.first)
             side = "below" if gates.higher_is_better else "above"
-            yield f"first model: {name} {seen} is {side} the {needed} that gates.first asks for ({_rows(run)})"
+            yield f"{_first(run, why)}: {name} {seen} is {side} the {needed} that gates.first asks for ({_rows(run)})"
         return
     if run.champion_version != champion:
         return
@@ -125,14 +147,18 @@ def _comparison_fault(run: TrainingRunChanged, gates: Gates, candidate: float, o
         )
 
 
-def _praise(run: TrainingRunChanged, gates: Gates, champion: int | None) -> str:
+def _praise(run: TrainingRunChanged, gates: Gates, champion: int | None, why: str | None) -> str:
     candidate = run.metrics[gates.metric]
     if champion is None:
         seen, needed = _apart(candidate, gates.first)
         side = "least" if gates.higher_is_better else "most"
-        return f"first model: {gates.metric} {seen} is at {side} {needed}"
+        return f"{_first(run, why)}: {gates.metric} {seen} is at {side} {needed}"
     seen, champions = _apart(candidate, run.champion_metrics[gates.metric])
     return f"{gates.metric} {seen} beats the {champions} of version {champion} on the same {_rows(run)}"
+
+
+def _first(run: TrainingRunChanged, why: str | None) -> str:
+    return "first model" if why is None else f"judged like a first model of feature set {run.feature_set}, as {why}"
 
 
 def _finite(metrics: Mapping[str, float], name: str, whose: str) -> tuple[float, str | None]:

@@ -9,9 +9,12 @@ Rules, in the order in which ``decide`` asks:
    started after it. Marks are preferred to times because clocks differ between machines. So a burst of requests costs
    one run, the ones behind the newest are covered by it, and a request that came while a run was open is run only if
    it knew more. A failed run covers nothing.
-3. The first model: no deployment, no successful run that the registry may still accept, and the newest snapshots of the
-   partitions together have ``first_rows`` labelled rows. After a failed or rejected attempt there must be
-   ``snapshot_every_rows`` more than it had, unless pipeline or configuration has changed since.
+3. The first model of the project's feature set: no champion of this set, no successful run of it that the registry may
+   still accept, and the newest snapshots of the partitions together have ``first_rows`` labelled rows since this set is
+   in force. After a failed or rejected attempt there must be ``snapshot_every_rows`` more than it had, unless pipeline
+   or configuration has changed since. A champion of another set counts as none: the service of this project computes
+   other features than it needs. Snapshots count the rows of all sets, and a label may belong to an event of the set
+   before, so the window has the last word: with fewer rows than ``first_rows`` the next snapshot is waited for.
 
 The log is the only memory: nothing that is decided here is kept elsewhere, and a decision whose events are in the log
 is not taken again. Fold order between topics does not matter; within a topic it is the order of the log.
@@ -24,6 +27,7 @@ from dataclasses import dataclass, field, replace
 
 from millrace.contracts.events import (
     AlertRaised,
+    CheckResult,
     DataSnapshotTaken,
     DeploymentDecided,
     Event,
@@ -38,6 +42,7 @@ from millrace.contracts.project import Training
 from services.trainer.train.task import FitResult
 from services.trainer.train.window import Window
 
+CHAMPION_READABLE = "champion-readable"  # the registry knows it by this name
 ERROR_MAX = 2000  # characters; an exception may print a whole data set, and a record has a largest size
 
 
@@ -70,14 +75,16 @@ class Run:
 class State:
     """The fold of everything that the trainer reads about one model.
 
-    ``snapshots`` are the newest by partition, ``totals`` the labelled rows of all partitions when each was taken.
-    ``runs`` are by id, ``answered`` the causes that some run names, ``rejected`` the runs that the registry refused.
+    ``snapshots`` are the newest by partition, ``before`` the labelled rows that a partition had when its feature set
+    changed, ``totals`` the labelled rows of all partitions under the feature set of each snapshot when it was taken.
+    ``runs`` are by id, ``answered`` the causes that some run names, ``rejected`` what the registry refused or retired.
     ``put_off`` is the cause for which there were too few rows; it alone is not in the log, so a restart looks again.
     """
 
     model: str
     stream: str
     snapshots: Mapping[int, DataSnapshotTaken] = field(default_factory=dict)
+    before: Mapping[int, int] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
     requests: Mapping[str, RetrainModel] = field(default_factory=dict)
     runs: Mapping[str, Run] = field(default_factory=dict)
@@ -97,6 +104,11 @@ class State:
         traffic = self.deployment.traffic if self.deployment else ()
         named = [part for part in traffic if part.variant == "champion"]
         return max(named or traffic, key=lambda part: part.share, default=None)
+
+    def current(self, feature_set: str) -> tuple[list[DataSnapshotTaken], int]:
+        """The newest snapshots of the partitions that are of this feature set, and its labelled rows in them."""
+        found = {at: snapshot for at, snapshot in self.snapshots.items() if snapshot.feature_set == feature_set}
+        return list(found.values()), sum(part.labelled_rows - self.before.get(at, 0) for at, part in found.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +139,7 @@ def evolve(state: State, event: Event) -> State:
             return _run(state, event)
         case DeploymentDecided(model=state.model) if state.deployment is None or event.epoch > state.deployment.epoch:
             return replace(state, deployment=event)
-        case ModelVersionChanged(model=state.model, status="REJECTED"):
+        case ModelVersionChanged(model=state.model, status="REJECTED" | "RETIRED"):
             return replace(state, rejected=state.rejected | {event.run_id})
         case _:
             return state
@@ -140,11 +152,21 @@ def _snapshot(state: State, event: DataSnapshotTaken) -> State:
     known = state.snapshots.get(partition)
     if known is not None and known.ranges[0].until_offset > event.ranges[0].until_offset:
         return state
-    snapshots = {**state.snapshots, partition: event}
-    if state.deployment is not None:  # only the first model is made from snapshots
-        return replace(state, snapshots=snapshots)
-    total = sum(snapshot.labelled_rows for snapshot in snapshots.values())
-    return replace(state, snapshots=snapshots, totals={**state.totals, event.snapshot_id: total})
+    state = replace(state, snapshots={**state.snapshots, partition: event}, before=_before(state, known, event))
+    if state.champion is not None and state.champion.feature_set == event.feature_set:
+        return state  # only the first model of a feature set is made from snapshots
+    return replace(state, totals={**state.totals, event.snapshot_id: state.current(event.feature_set)[1]})
+
+
+def _before(state: State, known: DataSnapshotTaken | None, event: DataSnapshotTaken) -> Mapping[int, int]:
+    """Of each partition, the rows that are not of its newest feature set."""
+    if known is None:
+        return state.before
+    if known.labelled_rows > event.labelled_rows:  # the count began anew, so the old one cannot be taken from it
+        return {**state.before, event.ranges[0].partition: 0}
+    if known.feature_set == event.feature_set:
+        return state.before
+    return {**state.before, event.ranges[0].partition: known.labelled_rows}
 
 
 def _run(state: State, event: TrainingRunChanged) -> State:
@@ -182,11 +204,13 @@ def _covered(state: State, policy: Policy, request: RetrainModel) -> bool:
 
 
 def _first(state: State, policy: Policy) -> Begin | None:
-    current = [snapshot for snapshot in state.snapshots.values() if snapshot.feature_set == policy.feature_set]
-    hopeful = any(not run.failed and run_id not in state.rejected for run_id, run in state.runs.items())
-    if state.deployment is not None or hopeful or not current:
+    current, total = state.current(policy.feature_set)
+    hopeful = any(
+        run.started.feature_set == policy.feature_set and not run.failed and run_id not in state.rejected
+        for run_id, run in state.runs.items()
+    )
+    if champion_for(state, policy) is not None or hopeful or not current:
         return None
-    total = sum(snapshot.labelled_rows for snapshot in current)
     cause = max(current, key=lambda snapshot: snapshot.taken_at_ms).snapshot_id
     tried = [
         state.totals.get(run.started.caused_by, 0)
@@ -278,9 +302,16 @@ def outdated(policy: Policy, started: TrainingRunChanged) -> str | None:
 
 
 def succeeded(
-    started: TrainingRunChanged, result: FitResult, digest: str, champion: Traffic | None, now_ms: int
+    started: TrainingRunChanged,
+    result: FitResult,
+    digest: str,
+    champion: Traffic | None,
+    now_ms: int,
+    *,
+    champion_fault: str | None = None,
 ) -> TrainingRunChanged:
-    """The event that ends a run with a model."""
+    """The event that ends a run with a model. ``champion_fault`` says why there was nothing to compare it with."""
+    lost = () if champion_fault is None else (_champion_lost(champion_fault),)
     return _ended(
         started,
         now_ms,
@@ -290,8 +321,13 @@ def succeeded(
         metrics=dict(result.metrics),
         champion_version=champion.version if champion else None,
         champion_metrics=dict(result.champion_metrics),
-        checks=result.checks,
+        checks=(*result.checks, *lost),
     )
+
+
+def _champion_lost(fault: str) -> CheckResult:
+    """Not about the candidate: it tells the registry why a run that names its champion has no metrics of it."""
+    return CheckResult(name=CHAMPION_READABLE, passed=False, value=0.0, limit=1.0, message=fault)
 
 
 def failed(started: TrainingRunChanged, error: str, now_ms: int) -> TrainingRunChanged:
@@ -314,6 +350,19 @@ def alert(failure: TrainingRunChanged) -> AlertRaised:
         subject=failure.run_id,
         message=f"{failure.trigger} run for {failure.caused_by}: {failure.error}",
         raised_at_ms=failure.changed_at_ms,
+    )
+
+
+def unreadable_record(model: str, topic: str, offset: int, error: str, now_ms: int) -> AlertRaised:
+    """What the operator is told about a control record that is no event: it had no effect."""
+    return AlertRaised(
+        alert_id=f"alert/unreadable-record/trainer/{model}/{topic}/{offset}",
+        service="trainer",
+        severity="WARNING",
+        reason="unreadable-record",
+        subject=f"{topic} offset {offset}",
+        message=f"the record was left out; if it asked for something, ask again: {error[:ERROR_MAX]}",
+        raised_at_ms=now_ms,
     )
 
 

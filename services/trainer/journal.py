@@ -8,18 +8,22 @@ Rules:
   same twice: a second one that only waits stays silent, and one that did the same fit in parallel finds the end in the
   log and drops its own.
 - After an unclear commit the id is taken again, and the log tells whether the event is there.
+- A record that is no event has no effect, and an alert says so, once: these topics are kept for ever and others may
+  write to them, so one record must not stop the trainer each time that it starts.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 from millrace.bus.retry import backoff_s
 from millrace.bus.transport import Producer, Transport
-from millrace.bus.types import OutRecord
+from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
-from millrace.contracts.errors import MillraceError
+from millrace.contracts.errors import ContractError, MillraceError
 from millrace.contracts.events import (
+    AlertRaised,
     DataSnapshotTaken,
     DeploymentDecided,
     Event,
@@ -52,6 +56,7 @@ class Journal:
         self._producer: Producer | None = None
         self._positions: dict[str, int] = {}
         self._own: set[int] = set()  # offsets of our own events, folded when they were written
+        self._unreadable: dict[tuple[str, int], str] = {}  # why, by topic and offset, until an alert has told it
 
     async def refresh(self) -> None:
         """Fold what has been added since the last time."""
@@ -63,10 +68,54 @@ class Journal:
             async for records in self._transport.read(topic, 0, start, bounds.end):
                 for record in records:
                     if topic != RUNS or record.offset not in self._own:
-                        self.state = core.evolve(self.state, await self._codec.decode(kind, record.value))
+                        await self._fold(kind, record)
                     self._positions[topic] = record.offset + 1
             self._positions[topic] = bounds.end
         self._own = {offset for offset in self._own if offset >= self._positions.get(RUNS, 0)}
+
+    async def _fold(self, kind: type[Event], record: Record) -> None:
+        try:
+            event = await self._codec.decode(kind, record.value)
+        except ContractError as error:
+            log.error("control record left out", topic=record.topic, offset=record.offset, error=str(error))  # noqa: TRY400  # the message is enough
+            self._unreadable[record.topic, record.offset] = str(error)
+        else:
+            self.state = core.evolve(self.state, event)
+
+    async def tell_unreadable(self, now_ms: int) -> None:
+        """Write an alert for each record that was left out, unless the log has it. Again after an error is harmless.
+
+        Raises:
+            BusError: it is not known whether they are written.
+        """
+        if not self._unreadable:
+            return
+        model, known = self.state.model, dict(self._unreadable)
+        alerts = [core.unreadable_record(model, *place, error, now_ms) for place, error in known.items()]
+        told = await self._alerted()
+        records = [
+            OutRecord(ALERTS, model.encode(), self._codec.encode(ALERTS, alert), 0)
+            for alert in alerts
+            if alert.alert_id not in told
+        ]
+        try:
+            if records:
+                await (await self._owned()).commit(records)
+        except MillraceError:
+            await self.close()
+            raise
+        for place in known:  # taking the id reads the log, so there may be more of them now
+            del self._unreadable[place]
+
+    async def _alerted(self) -> frozenset[str]:
+        """The ids of all alerts in the log. It is read only when something is wrong."""
+        found = set()
+        bounds = await self._transport.bounds(ALERTS, 0)
+        async for records in self._transport.read(ALERTS, 0, bounds.begin, bounds.end):
+            for record in records:
+                with contextlib.suppress(ContractError):  # whatever it is, it is none of ours
+                    found.add((await self._codec.decode(AlertRaised, record.value)).alert_id)
+        return frozenset(found)
 
     async def publish(self, change: TrainingRunChanged) -> bool:
         """Write the event, a failure together with its alert; False if the log makes it superfluous.

@@ -1,7 +1,8 @@
 """The trainer's effects: news -> the core's decision -> rows, fit, artefact, event. One thing at a time.
 
 The subscription only rings a bell; what happened is read from the log by the journal. A fit that fails, whatever the
-reason, ends its run with a FAILED event and an alert, and the service goes on.
+reason, ends its run with a FAILED event and an alert, and the service goes on. An artefact store that does not answer
+is asked again for a while first. A champion whose file is lost is no such reason: only the next model can help.
 """
 
 import asyncio
@@ -16,8 +17,14 @@ from millrace.bus.retry import backoff_s
 from millrace.bus.tasks import run_together
 from millrace.bus.types import Record
 from millrace.contracts import topics
-from millrace.contracts.errors import ArtifactError, ContractError, MillraceError, OffsetGoneError
-from millrace.contracts.events import TrainingRunChanged
+from millrace.contracts.errors import (
+    ArtifactError,
+    ArtifactStoreUnavailableError,
+    ContractError,
+    MillraceError,
+    OffsetGoneError,
+)
+from millrace.contracts.events import Traffic, TrainingRunChanged
 from millrace.contracts.project import Project
 from millrace.contracts.topics import topic_name
 from millrace.stores.artifacts import ArtifactStore
@@ -32,6 +39,7 @@ from services.trainer.train.window import Window, split
 
 log = get_logger(__name__)
 InThread = Callable[..., Awaitable[Any]]
+STORE_TRIES = 30  # with the waits between them about two minutes: a restart of the store, not a night
 UNREADABLE = (ContractError, OffsetGoneError)
 
 
@@ -44,16 +52,24 @@ class TrainerService:
         fit: runs one fit; raises nothing but ``FitError``.
         in_thread: makes a blocking call of the artefact store beside the event loop; a simulation, whose time is
             virtual, makes it in the loop.
+        store_tries: how often the store is asked before the run has failed.
     """
 
     def __init__(
-        self, context: Context, *, artifacts: ArtifactStore, fit: Fitter, in_thread: InThread = asyncio.to_thread
+        self,
+        context: Context,
+        *,
+        artifacts: ArtifactStore,
+        fit: Fitter,
+        in_thread: InThread = asyncio.to_thread,
+        store_tries: int = STORE_TRIES,
     ) -> None:
         project = context.project
         self._context = context
         self._artifacts = artifacts
         self._fit = fit
         self._in_thread = in_thread
+        self._store_tries = store_tries
         self._policy = policy_of(project)
         self._pipeline, self._project_error = read_pipeline(project)
         self._journal = Journal(project.model, project.stream, context.transport, context.codec)
@@ -92,6 +108,7 @@ class TrainerService:
                     await self._context.codec.prepare(self._context.project, topics.TRAINING_RUNS, topics.ALERTS)
                     self._prepared = True
                 await self._journal.refresh()
+                await self._journal.tell_unreadable(self._now_ms())
                 self._bus_error, failures = None, 0
                 decision = core.decide(self._journal.state, self._policy)
                 match decision:
@@ -130,13 +147,39 @@ class TrainerService:
         champion = core.champion_for(self._journal.state, self._policy)
         try:
             window = await self._rows_of(started)
-            content = await self._in_thread(self._artifacts.get, champion.artifact_sha256) if champion else None
+            content, fault = await self._champion_file(champion)
             result = await self._fit(self._task(window, content))
-            digest = await self._in_thread(self._artifacts.put, result.artifact)
+            digest = await self._ask_store(self._artifacts.put, result.artifact)
         except (FitError, ArtifactError, OSError, *UNREADABLE) as error:
             await self._say(core.failed(started, str(error), self._now_ms()))
         else:
-            await self._say(core.succeeded(started, result, digest, champion, self._now_ms()))
+            ended = core.succeeded(started, result, digest, champion, self._now_ms(), champion_fault=fault)
+            await self._say(ended)
+
+    async def _champion_file(self, champion: Traffic | None) -> tuple[bytes | None, str | None]:
+        """The champion's file, or why it is lost; neither without a champion."""
+        if champion is None:
+            return None, None
+        try:
+            return await self._ask_store(self._artifacts.get, champion.artifact_sha256), None
+        except ArtifactStoreUnavailableError:
+            raise
+        except ArtifactError as error:
+            log.error("the champion's file is lost", version=champion.version, error=str(error))  # noqa: TRY400  # the message is enough
+            return None, str(error)
+
+    async def _ask_store(self, call: Callable[..., Any], argument: bytes | str) -> Any:
+        """The store's answer. Raises ``ArtifactStoreUnavailableError`` when it has given none for a while."""
+        attempt = 1
+        while True:
+            try:
+                return await self._in_thread(call, argument)
+            except ArtifactStoreUnavailableError as error:
+                if attempt >= self._store_tries:
+                    raise
+                log.warning("the artefact store does not answer, trying again", attempt=attempt, error=str(error))
+                await asyncio.sleep(backoff_s(attempt))
+                attempt += 1
 
     async def _rows_of(self, started: TrainingRunChanged) -> Window:
         why = core.outdated(self._policy, started)

@@ -14,6 +14,7 @@ from millrace.contracts.events import (
     ModelMetricsMeasured,
     ModelVersionChanged,
     OffsetMark,
+    OffsetRange,
     RetrainModel,
     Traffic,
     TrainingRunChanged,
@@ -32,19 +33,30 @@ WARNING = replace(ALARM, subject="feature:price", severity="WARNING", since_time
 REQUEST_ID = "retrain/m/0/77"
 
 
-def requested(request_id: str = REQUEST_ID, at_ms: int = NOW_MS) -> RetrainModel:
+def requested(request_id: str = REQUEST_ID, at_ms: int = NOW_MS, mark: OffsetMark | None = None) -> RetrainModel:
     """A request, as anybody may have made it."""
     return RetrainModel(
-        request_id=request_id, model="m", reason="OPERATOR", caused_by=None, message="", since_time_ms=None, until=(),
+        request_id=request_id, model="m", reason="OPERATOR", caused_by=None, message="", since_time_ms=None,
+        until=() if mark is None else (mark,),
         requested_by="anna", requested_at_ms=at_ms,
     )  # fmt: skip
 
 
-def run(status: str, caused_by: str = REQUEST_ID, run_id: str = "run-1") -> TrainingRunChanged:
+def at(offset: int, topic: str = "s-samples") -> OffsetMark:
+    """A place in the samples log."""
+    return OffsetMark(topic=topic, partition=0, offset=offset)
+
+
+def run(
+    status: str, caused_by: str = REQUEST_ID, run_id: str = "run-1", at_ms: int = NOW_MS, until: int | None = None
+) -> TrainingRunChanged:
     """A change of a training run."""
     return TrainingRunChanged(
-        run_id=run_id, model="m", status=status, trigger="DRIFT", caused_by=caused_by, ranges=(), feature_set="",
-        code_hash="", seed=0, train_rows=0, holdout_rows=0, duration_s=0.0, changed_at_ms=NOW_MS,
+        run_id=run_id, model="m", status=status, trigger="DRIFT", caused_by=caused_by,
+        ranges=() if until is None else (
+            OffsetRange(topic="s-samples", partition=0, from_offset=0, until_offset=until),
+        ),
+        feature_set="", code_hash="", seed=0, train_rows=0, holdout_rows=0, duration_s=0.0, changed_at_ms=at_ms,
     )  # type: ignore[arg-type]  # fmt: skip
 
 
@@ -133,6 +145,28 @@ OPEN = {
     "succeeded, not judged yet": (requested(), run("SUCCEEDED")),
     "registered, waits for approval": (requested(), run("SUCCEEDED"), version("REGISTERED")),
     "another run failed": (requested(), run("FAILED", caused_by="snapshot/1")),
+    "covered by a run that has not ended": (requested(mark=at(80)), run("STARTED", "other", until=80)),
+    "covered by a run that nobody has judged": (
+        requested(mark=at(80)),
+        run("STARTED", "other", until=80),
+        run("SUCCEEDED", "other", until=80),
+    ),
+    "covered by a run that failed": (
+        requested(mark=at(80)),
+        run("STARTED", "other", until=80),
+        run("FAILED", "other", until=80),
+    ),
+    "a rejected run did not reach its mark": (
+        requested(mark=at(81)),
+        run("STARTED", "other", until=80),
+        version("REJECTED", None),
+    ),
+    "a rejected run started before it": (
+        requested(),
+        run("STARTED", "other", until=80),
+        run("SUCCEEDED", "other", at_ms=NOW_MS + 9, until=80),
+        version("REJECTED", None),
+    ),
     "an old version was deployed again": (requested(), deployed(1, 1), deployed(1, 2, NOW_MS + 5)),
 }
 ANSWERED = {
@@ -141,6 +175,23 @@ ANSWERED = {
     "retired before it served": (requested(), run("SUCCEEDED"), version("REGISTERED"), version("RETIRED")),
     "deployed": (requested(), run("SUCCEEDED"), version("REGISTERED"), deployed(2, 2)),
     "another run's new version": (requested(), deployed(1, 1), deployed(2, 2, NOW_MS + 1)),
+    "covered by a rejected run": (requested(mark=at(80)), run("STARTED", "other", until=80), version("REJECTED", None)),
+    "covered by a run whose version serves": (
+        requested(mark=at(80)),
+        run("STARTED", "other", until=80),
+        version("REGISTERED"),
+        deployed(2, 2),
+    ),
+    "a rejected run started after it": (
+        requested(),
+        run("STARTED", "other", at_ms=NOW_MS + 1, until=80),
+        version("REJECTED", None),
+    ),
+    "its mark is of another topic, a rejected run started after it": (
+        requested(mark=at(80, "t")),
+        run("STARTED", "other", at_ms=NOW_MS + 1, until=9),
+        version("REJECTED", None),
+    ),
     "one run for two requests": (requested(), run("STARTED", "other"), run("STARTED"), run("FAILED", "other")),
 }
 

@@ -64,6 +64,14 @@ def test_a_later_model_retires_the_champion():
     assert {1: "RETIRED", 2: "PROMOTED"} == {number: version.status for number, version in state.versions.items()}
 
 
+def test_a_first_model_of_other_features_replaces_the_champion():
+    """Features were changed: the run was compared with nothing, because the champion needs what nobody computes."""
+    state, log = grown(make_run(), make_run("run-2", feature_set="77aa"))
+
+    assert {1: "RETIRED", 2: "PROMOTED"} == {number: version.status for number, version in state.versions.items()}
+    assert "version 1 needs feature set 3f9a and cannot be compared" in log[-1].reason
+
+
 def test_ids_and_causes_are_those_of_the_contract():
     """Ids follow the schemas' examples; every event names its cause, back to the run."""
     examples = {

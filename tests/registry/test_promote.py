@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from millrace.contracts.events import CheckResult
 from millrace.contracts.project import Gates
 from services.registry.promote import judge
 from tests.registry.runs import FAILED, PASSED, make_run
@@ -13,6 +14,9 @@ from tests.registry.runs import FAILED, PASSED, make_run
 ACCURACY = Gates(first=0.6)
 MARGIN = Gates(first=0.6, margin=0.1)
 MAE = Gates(metric="mae", first=5.0, margin=0.5)
+
+
+LOST = CheckResult(name="champion-readable", passed=False, value=0, limit=1, message="artefact ab is damaged")
 
 
 def mae(value: float, champion: float | None = None) -> dict:
@@ -103,6 +107,52 @@ def test_one_failed_gate_refuses_and_says_so(gates, champion, run, reason):
     verdict = judge(make_run(**run), gates, champion)
 
     assert (False, (reason,)) == (verdict.admitted, verdict.reasons)
+
+
+OTHER_FEATURES = (
+    "judged like a first model of feature set 3f9a, as version 2 needs feature set 77 and cannot be compared"
+)
+LOST_FILE = "judged like a first model of feature set 3f9a, as version 2 cannot be compared: artefact ab is damaged"
+UNREADABLE = {"against": 2, "champion_metrics": {}, "checks": (PASSED, LOST)}
+INCOMPARABLE = [
+    ("77", {}, True, f"{OTHER_FEATURES}: accuracy 0.900 is at least 0.600"),
+    (
+        "77",
+        {"metrics": {"accuracy": 0.5}},
+        False,
+        f"{OTHER_FEATURES}: accuracy 0.500 is below the 0.600 that gates.first asks for (500 rows)",
+    ),
+    ("77", {"against": 1}, False, "it was compared with version 1, but version 2 is champion now"),
+    ("3f9a", {}, False, "it was compared with no champion, but version 2 is champion now"),
+    ("3f9a", UNREADABLE, True, f"{LOST_FILE}: accuracy 0.900 is at least 0.600"),
+    (
+        "3f9a",
+        {**UNREADABLE, "metrics": {"accuracy": 0.5}},
+        False,
+        f"{LOST_FILE}: accuracy 0.500 is below the 0.600 that gates.first asks for (500 rows)",
+    ),
+    (
+        "3f9a",
+        {**UNREADABLE, "checks": (FAILED, LOST)},
+        False,
+        "check onnx-parity failed: 0.02 against a limit of 0.001: 10 of 500 rows differ",
+    ),
+    ("3f9a", {**UNREADABLE, "checks": (LOST,)}, False, "no check was reported, so nothing shows that it may serve"),
+    (
+        "3f9a",
+        {**UNREADABLE, "against": 1},
+        False,
+        "check champion-readable failed: 0 against a limit of 1: artefact ab is damaged",
+    ),
+]
+
+
+@pytest.mark.parametrize(("features", "run", "admitted", "reason"), INCOMPARABLE)
+def test_a_champion_that_cannot_be_compared_is_judged_as_none(features, run, admitted, reason):
+    """One of other features, or one whose file is lost; the reason says so, and every other rule still holds."""
+    verdict = judge(make_run(**run), ACCURACY, 2, features)
+
+    assert (admitted, reason) == (verdict.admitted, verdict.reasons[0])
 
 
 def test_a_refusal_names_every_gate_that_failed():

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from millrace.contracts import topics
-from millrace.contracts.errors import ArtifactError, ContractError, FencedError
+from millrace.contracts.errors import ArtifactStoreUnavailableError, ContractError, FencedError
 from millrace.contracts.events import DeploymentDecided, ModelVersionChanged
 from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.metrics import VERSIONS_DECIDED
@@ -168,7 +168,7 @@ async def test_an_artefact_that_is_not_whole_is_refused_with_an_alert(world, tmp
         changes = await until_decided(world, 1)
 
     assert ["REJECTED"] == statuses(changes)
-    assert ("cannot be read" if damage == "missing" else "is damaged") in changes[0]["reasons"][0]
+    assert ("is missing" if damage == "missing" else "is damaged") in changes[0]["reasons"][0]
     assert ["alert/artifact-refused/run-1"] == [alert["alert_id"] for alert in await world.values(topics.ALERTS)]
 
 
@@ -180,7 +180,7 @@ class Silent(ArtifactStore):
     def get(self, digest):
         """The content, or what an unreachable store raises."""
         if not self.answers:
-            raise ArtifactError("no route to host") from OSError("no route to host")
+            raise ArtifactStoreUnavailableError("no route to host")
         return super().get(digest)
 
 

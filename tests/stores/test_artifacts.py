@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from millrace.contracts.errors import ArtifactError
+from millrace.contracts.errors import ArtifactError, ArtifactStoreUnavailableError
 from millrace.stores.artifacts import ArtifactStore
 
 
@@ -35,10 +35,52 @@ def test_an_address_that_is_none_is_refused(tmp_path, digest):
         ArtifactStore(tmp_path).get(digest)
 
 
+def test_damage_is_repaired_by_putting_it_again(tmp_path):
+    """What is there is read, not believed: a damaged file is replaced by the whole one."""
+    store = ArtifactStore(tmp_path)
+    digest = store.put(b"model")
+    next(path for path in tmp_path.rglob(digest)).write_bytes(b"mod")
+
+    assert digest == store.put(b"model")
+    assert store.get(digest) == b"model"
+
+
 def test_a_missing_one_is_named(tmp_path):
-    """The message says which, and where it was looked for."""
-    with pytest.raises(ArtifactError, match=f"{'ab' * 32} cannot be read from {tmp_path}"):
-        ArtifactStore(tmp_path).get("ab" * 32)
+    """The message says which, and where it was looked for. Trying again cannot help."""
+    store = ArtifactStore(tmp_path)
+    store.put(b"another")
+    with pytest.raises(ArtifactError, match=f"{'ab' * 32} is missing: there is no {tmp_path}") as caught:
+        store.get("ab" * 32)
+
+    assert not caught.value.retryable
+
+
+def test_a_store_that_is_away_is_not_a_missing_artefact(tmp_path):
+    """A folder that is not mounted says nothing about the file; when it is back, so is the file."""
+    store = ArtifactStore(tmp_path / "here")
+    digest = store.put(b"model")
+    (tmp_path / "here").rename(tmp_path / "away")
+    with pytest.raises(ArtifactStoreUnavailableError, match=f"there is no artefact store at {tmp_path}") as caught:
+        store.get(digest)
+    (tmp_path / "away").rename(tmp_path / "here")
+
+    assert caught.value.retryable
+    assert store.get(digest) == b"model"
+
+
+def test_a_store_that_does_not_answer_is_said_to(tmp_path):
+    """Any other trouble of the file system can pass, while reading and while writing. Nothing half is left."""
+    (tmp_path / "sha256").mkdir()
+    digest = hashlib.sha256(b"model").hexdigest()
+    blocked = tmp_path / "sha256" / digest[:2]
+    blocked.write_bytes(b"no folder")
+    store = ArtifactStore(tmp_path)
+    with pytest.raises(ArtifactStoreUnavailableError, match=f"{digest} cannot be read from {tmp_path}"):
+        store.get(digest)
+    with pytest.raises(ArtifactStoreUnavailableError, match=f"{digest} cannot be written to {tmp_path}"):
+        store.put(b"model")
+
+    assert [blocked] == [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_many_may_put_the_same_at_once(tmp_path):

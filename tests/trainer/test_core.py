@@ -45,7 +45,7 @@ def snapshot(rows, partition=0, until=None, feature_set="f", stream="s"):
     )
 
 
-def run(status, run_id="r1", cause="x", *, until=200, at_ms=100, code="c", model="m"):
+def run(status, run_id="r1", cause="x", *, until=200, at_ms=100, code="c", model="m", feature_set="f"):
     """An event about a run whose ranges end at ``until``."""
     return TrainingRunChanged(
         run_id=run_id,
@@ -54,7 +54,7 @@ def run(status, run_id="r1", cause="x", *, until=200, at_ms=100, code="c", model
         trigger="DRIFT",
         caused_by=cause,
         ranges=(OffsetRange(topic=SAMPLES, partition=0, from_offset=0, until_offset=until),),
-        feature_set="f",
+        feature_set=feature_set,
         code_hash=code,
         seed=7,
         train_rows=60,
@@ -128,6 +128,7 @@ def window(rows):
 
 
 FIRST = [snapshot(100), run("STARTED", cause="s/0/100")]
+CHANGED = [snapshot(500, feature_set="g"), deployment(feature_set="g"), snapshot(600)]
 CASES = {
     "nothing known": ([], None),
     "too few rows": ([snapshot(99)], None),
@@ -138,6 +139,36 @@ CASES = {
     "of another stream": ([snapshot(100, stream="t")], None),
     "of other features": ([snapshot(100, feature_set="g")], None),
     "a model serves already": ([snapshot(100), deployment()], None),
+    "a model of other features serves": ([snapshot(100), deployment(feature_set="g")], "s/0/100"),
+    "only rows of these features count": (
+        [snapshot(500, feature_set="g"), deployment(feature_set="g"), snapshot(599)],
+        None,
+    ),
+    "enough rows of these features": (CHANGED, "s/0/600"),
+    "rows of these features in two partitions": (
+        [snapshot(50, feature_set="g"), snapshot(70, 1, feature_set="g"), snapshot(90), snapshot(130, 1)],
+        "s/1/130",
+    ),
+    "the count began anew": (
+        [snapshot(500, until=900, feature_set="g"), snapshot(550, until=1000), snapshot(100, until=2000)],
+        "s/0/100",
+    ),
+    "a run of other features is no attempt": (
+        [run("STARTED", feature_set="g"), run("SUCCEEDED", feature_set="g"), snapshot(100)],
+        "s/0/100",
+    ),
+    "too few new rows since an attempt with these features": (
+        [*CHANGED, run("STARTED", cause="s/0/600"), run("SUCCEEDED"), rejected("r1"), snapshot(609)],
+        None,
+    ),
+    "enough new rows since an attempt with these features": (
+        [*CHANGED, run("STARTED", cause="s/0/600"), run("SUCCEEDED"), rejected("r1"), snapshot(610)],
+        "s/0/610",
+    ),
+    "back to features whose model was retired": (
+        [run("STARTED"), run("SUCCEEDED"), rejected("r1", "RETIRED"), *CHANGED],
+        "s/0/600",
+    ),
     "another model serves": ([snapshot(100), deployment(model="n")], "s/0/100"),
     "a run is open": (FIRST, core.Repeat),
     "another model's run is open": ([snapshot(100), run("STARTED", model="n")], "s/0/100"),
@@ -193,7 +224,7 @@ def test_what_is_done_next(name):
 
 def test_every_case_was_seen():
     """The table has not shrunk by accident."""
-    assert 33 == len(CASES)
+    assert 42 == len(CASES)
 
 
 @pytest.mark.parametrize("name", CASES)

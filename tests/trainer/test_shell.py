@@ -1,7 +1,6 @@
 """The trainer on the memory bus, from news to the end of a run."""
 
 import asyncio
-import hashlib
 import itertools
 from functools import partial
 from typing import get_args
@@ -10,6 +9,7 @@ import pytest
 
 from millrace.bus.memory_log import CommitFault
 from millrace.contracts import topics
+from millrace.contracts.errors import ArtifactStoreUnavailableError
 from services.trainer.fitter import fit_in_child, fit_inline
 from services.trainer.train.score import score
 from services.trainer.train.task import FitError
@@ -101,19 +101,82 @@ async def test_a_full_artefact_store_fails_the_run_only(mill, tmp_path):
     (tmp_path / "artifacts").write_text("in the way")
     await mill.grow(120)
     await mill.ask("one")
-    async with mill.trainer() as service:
+    async with mill.trainer(store_tries=3) as service:
         failed = (await mill.until_runs(2))[1]
         assert ("FAILED", None) == (failed["status"], service.checks()["bus"])
     assert "artifacts" in failed["error"]
 
 
-async def test_a_lost_champion_fails_the_run(mill):
-    """Without the champion's file nothing can be compared, so nothing is claimed."""
+async def test_a_store_that_is_away_for_a_while_fails_no_run(mill):
+    """Each call that it does not answer is repeated; the run ends as if nothing had been."""
     await mill.grow(120)
-    await mill.deploy(hashlib.sha256(b"gone").hexdigest())
+    await mill.ask("one")
+    silences = iter([True, True, False])
+
+    async def in_thread(call, *args):
+        if next(silences):
+            raise ArtifactStoreUnavailableError("no route to host")
+        return call(*args)
+
+    async with mill.trainer(in_thread=in_thread):
+        assert [("STARTED", "one"), ("SUCCEEDED", "one")] == story(await mill.until_runs(2))
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+async def test_a_lost_champion_does_not_stop_its_successor(mill, tmp_path, damage):
+    """The run names the champion, has no metrics of it, and a check that says why: nothing is claimed."""
+    await mill.grow(120)
+    digest = mill.artifacts.put(b"champion")
+    mill.artifacts.put(b"another")
+    (path,) = (tmp_path / "artifacts").rglob(digest)
+    path.write_bytes(b"chamber")
+    if damage == "missing":
+        path.unlink()
+    await mill.deploy(digest)
     await mill.ask("one")
     async with mill.trainer():
-        assert "cannot be read" in (await mill.until_runs(2))[1]["error"]
+        ended = (await mill.until_runs(2))[1]
+    assert ("SUCCEEDED", 1, {}) == (ended["status"], ended["champion_version"], ended["champion_metrics"])
+    (check,) = [check for check in ended["checks"] if not check["passed"]]
+    assert "champion-readable" == check["name"]
+    assert f"artefact {digest} is {damage}" in check["message"]
+
+
+async def test_changed_features_give_a_first_model_again(mill, tmp_path):
+    """The champion needs other features: the new ones' first rows make a model, compared with nothing, and only once.
+
+    Snapshots count the old rows too; a window with too few new ones starts nothing.
+    """
+    await mill.grow(120)
+    await mill.snapshot()
+    async with mill.trainer():
+        first = (await mill.until_runs(2))[1]
+        await mill.deploy(first["artifact_sha256"])
+    features = [{"name": "x", "kind": "value", "field": "x"}, {"name": "last", "kind": "label_lag", "rows": 1}]
+    mill.world.project = project_with(tmp_path / "project", features=features)
+    await mill.grow(60)
+    async with mill.trainer() as service:
+        early = await mill.snapshot(labelled_rows=220)  # counts rows of other features, or not yet usable ones
+        await until(lambda: service._journal.state.put_off == early)
+        await mill.grow(60)
+        cause = await mill.snapshot()
+        ended = (await mill.until_runs(4))[3]
+    assert ("SUCCEEDED", cause, None) == (ended["status"], ended["caused_by"], ended["champion_version"])
+    assert mill.world.project.feature_set == ended["feature_set"] != first["feature_set"]
+
+
+@pytest.mark.parametrize("row", [topics.RETRAIN_REQUESTS, topics.DEPLOYMENTS, topics.TRAINING_RUNS])
+async def test_a_control_record_that_is_no_event_is_left_out(mill, row):
+    """Others may write to these topics, for ever: an alert says so, once for all restarts, and work goes on."""
+    await mill.world.send(row, ("tiny", b'{"retrain":"please"}'))
+    await mill.grow(120)
+    async with mill.trainer():
+        await mill.world.until(topics.ALERTS, 1)
+    await mill.ask("one")
+    async with mill.trainer() as service:
+        await until(lambda: any(run.ended for run in service._journal.state.runs.values()))
+    (alert,) = await mill.world.values(topics.ALERTS)
+    assert ("unreadable-record", f"{row.suffix} offset 0") == (alert["reason"], alert["subject"])
 
 
 async def test_a_repeated_request_on_the_same_rows_is_told_so(mill):

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from millrace.contracts.project import Gates
 from services.trainer.child import run_task
 from services.trainer.train.judge import constant, differing, measure
 from services.trainer.train.score import Scores, score
@@ -240,11 +241,12 @@ def test_the_best_constant_is_of_the_training_rows(tmp_path):
 
 def test_pipeline_and_project_must_agree(tmp_path):
     """A regressor for classes, a classifier for numbers, a metric of the other kind: said in the project's words."""
+    plain = project_with(tmp_path / "3")
     cases = [
-        (project_with(tmp_path / "1", REGRESSION), "a classifier with predict_proba is needed"),
-        (regression_project(tmp_path / "2", BOOSTING), "a regressor is needed"),
-        (project_with(tmp_path / "3", gates={"first": 1, "metric": "mae"}), "classification has accuracy and log_loss"),
+        (task_of(project_with(tmp_path / "1", REGRESSION)), "a classifier with predict_proba is needed"),
+        (task_of(regression_project(tmp_path / "2", BOOSTING)), "a regressor is needed"),
+        (task_of(plain, gates=Gates(first=1, metric="mae")), "classification has accuracy and log_loss"),
     ]
-    for project, error in cases:
+    for task, error in cases:
         with pytest.raises(FitError, match=error):
-            run_task(task_of(project))
+            run_task(task)
