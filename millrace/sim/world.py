@@ -19,7 +19,7 @@ import numpy as np
 from millrace.bus.clock import LoopClock
 from millrace.bus.context import Context, Service
 from millrace.bus.memory import MemoryLog, MemoryTransport
-from millrace.bus.tasks import run_together
+from millrace.bus.tasks import inline, run_together
 from millrace.bus.types import Record
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
@@ -36,7 +36,6 @@ from millrace.stores.artifacts import ArtifactStore
 from services.ingest.shell import IngestService
 from services.monitor.policy import Policy
 from services.monitor.shell import MonitorService
-from services.registry.effects import inline
 from services.registry.shell import RegistryService
 from services.serving.shell import ServingService
 from services.trainer.fitter import fit_inline
@@ -139,7 +138,7 @@ class Simulation:
             "trainer": lambda context: TrainerService(context, artifacts=store, fit=fit, in_thread=inline),
             "ingest": lambda context: IngestService(context, max_records=200, trace_share=0.01),
             "serving": lambda context: ServingService(
-                context, artifacts=str(self._folder / "artifacts"), max_records=200, blocking=inline
+                context, artifacts=str(self._folder / "artifacts"), max_records=200, in_thread=inline
             ),
             "monitor": lambda context: MonitorService(context, Policy.of(context.project)),
         }

@@ -8,8 +8,8 @@ from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
+from millrace.bus.tasks import InThread
 from services.registry import queries
-from services.registry.effects import InThread
 from services.registry.projection import Projection
 from services.registry.views import ChampionView, Deployments, ModelDetail, Models, Versions
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from millrace.bus.context import Context
 from millrace.bus.retry import backoff_s
+from millrace.bus.tasks import InThread
 from millrace.bus.transport import Producer
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
@@ -40,7 +41,7 @@ from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import RECORDS_IN, RECORDS_OUT, VERSIONS_DECIDED
 from services.registry.core import ACTOR, State, decide, evolve, refusal
-from services.registry.effects import InThread, decoded, patiently
+from services.registry.effects import decoded, patiently
 
 log = get_logger(__name__)
 FOLDED: Mapping[TopicRow, type[Event]] = {  # decisions before runs, so that few runs are ever pending

@@ -1,8 +1,8 @@
-"""Small effects that the parts of the shell share: calls that block, tasks that belong together, patient decoding."""
+"""Small effects that the parts of the shell share: patience, and patient decoding."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, Protocol, TypeVar
+from typing import TypeVar
 
 from millrace.bus.retry import backoff_s
 from millrace.bus.types import Record
@@ -12,33 +12,8 @@ from millrace.contracts.events import Event
 from millrace.telemetry.log import get_logger
 
 log = get_logger(__name__)
-P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
-
-
-class InThread(Protocol):
-    """How a blocking call is made: ``asyncio.to_thread``, or :func:`inline`."""
-
-    async def __call__(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The call's result."""
-        ...
-
-
-async def inline(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Make the call right here. For simulations, whose virtual time must not run on beside a thread."""
-    return call(*args, **kwargs)
-
-
-async def together(*work: Awaitable[object]) -> None:
-    """Wait for all; when one fails, cancel the others, wait until they have ended, and raise its error."""
-    tasks = [asyncio.ensure_future(part) for part in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # the first error is already on its way
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from millrace.bus.context import Context
 from millrace.bus.retry import backoff_s
+from millrace.bus.tasks import InThread, run_together
 from millrace.bus.types import Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError, MillraceError
@@ -24,7 +25,7 @@ from millrace.contracts.events import (
 )
 from millrace.contracts.topics import topic_name
 from millrace.telemetry.log import get_logger
-from services.registry.effects import InThread, decoded, together
+from services.registry.effects import decoded
 from services.registry.projection import MovedError, Projection
 
 log = get_logger(__name__)
@@ -81,7 +82,7 @@ class Follower:
             positions[topic] = await self._read(topic, position, end)
         self.fault, self._failures = None, 0
         log.info("projection is up to date", positions=positions)
-        await together(*(self._read(topic, position, None) for topic, position in positions.items()))
+        await run_together(*(self._read(topic, position, None) for topic, position in positions.items()))
 
     async def _read(self, topic: str, position: int, stop: int | None) -> int:
         """Apply what the topic holds from ``position`` to ``stop``, or for ever; returns the position after it."""

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from fastapi import FastAPI
 
 from millrace.bus.context import Context
+from millrace.bus.tasks import InThread, run_together
 from millrace.contracts import topics
 from millrace.contracts.topics import topic_name
 from millrace.stores.artifacts import ArtifactStore
 from services.registry import api
 from services.registry.decider import Decider
-from services.registry.effects import InThread, together
 from services.registry.follow import Follower
 from services.registry.projection import Projection
 
@@ -23,7 +23,7 @@ class RegistryService:
         context: project, transport, codec, clock and the name of this process.
         artifacts: where model files are looked for before a version is admitted.
         database_url: SQLAlchemy URL of the projection; a SQLite file is made, folder and all.
-        in_thread: how blocking calls (database, artefacts) are made. ``effects.inline`` makes them in the event loop,
+        in_thread: how blocking calls (database, artefacts) are made. ``inline`` makes them in the event loop,
             which keeps a simulation's virtual time still meanwhile.
     """
 
@@ -39,7 +39,7 @@ class RegistryService:
     async def run(self) -> None:
         """Work until cancelled, or until a newer process has taken over (``FencedError``)."""
         try:
-            await together(self._decide(), self._follower.run())
+            await run_together(self._decide(), self._follower.run())
         finally:
             await self._decider.close()
             self._projection.close()

@@ -1,12 +1,10 @@
 """Which deployment serves: follows the decisions, loads the newest one that can be served, keeps the last good one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from millrace.bus.context import Context
-from millrace.bus.tasks import run_together
+from millrace.bus.tasks import InThread, run_together
 from millrace.contracts import topics
 from millrace.contracts.errors import ArtifactError
 from millrace.contracts.events import DeploymentDecided
@@ -18,7 +16,6 @@ from services.serving.score import Model
 
 log = get_logger(__name__)
 RETRY_S = 5.0
-Blocking = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +38,11 @@ class Deployments:
     answer, or the file is missing or damaged there, is reported too, and asked for again every ``RETRY_S``.
     """
 
-    def __init__(self, context: Context, store: ArtifactStore, *, threads: int, blocking: Blocking) -> None:
+    def __init__(self, context: Context, store: ArtifactStore, *, threads: int, in_thread: InThread) -> None:
         self._context = context
         self._store = store
         self._threads = threads
-        self._blocking = blocking
+        self._in_thread = in_thread
         self._state = core.INITIAL
         self._position = 0
         self._loading = asyncio.Lock()
@@ -94,14 +91,14 @@ class Deployments:
         async with self._loading:
             while (deployment := core.next_to_load(self._state)) is not None:
                 try:
-                    content = await self._blocking(self._store.get, deployment.traffic[0].artifact_sha256)
+                    content = await self._in_thread(self._store.get, deployment.traffic[0].artifact_sha256)
                 except ArtifactError as error:
                     if self._not_given is None or deployment.epoch > self._not_given.epoch:
                         self._not_given = deployment
                     self._refuse(deployment, error)
                     continue
                 try:
-                    model = await self._blocking(self._load, deployment, content)
+                    model = await self._in_thread(self._load, deployment, content)
                 except ArtifactError as error:
                     self._refuse(deployment, error)
                     continue

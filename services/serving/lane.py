@@ -8,6 +8,7 @@ import numpy as np
 from millrace.bus.consume import Step
 from millrace.bus.context import Context
 from millrace.bus.deadletter import dead_letter
+from millrace.bus.tasks import InThread
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError
@@ -30,7 +31,7 @@ from millrace.telemetry.metrics import (
     RECORDS_IN,
     RECORDS_OUT,
 )
-from services.serving.deployments import Blocking, Deployments, Loaded
+from services.serving.deployments import Deployments, Loaded
 from services.serving.score import Scores
 
 log = get_logger(__name__)
@@ -42,12 +43,12 @@ LOOK_BACK = 16  # offsets read at once from the end of the observations; transac
 class ServingLane:
     """One partition of the samples."""
 
-    def __init__(self, context: Context, number: int, deployments: Deployments, blocking: Blocking) -> None:
+    def __init__(self, context: Context, number: int, deployments: Deployments, in_thread: InThread) -> None:
         project = context.project
         self._context = context
         self._number = number
         self._deployments = deployments
-        self._blocking = blocking
+        self._in_thread = in_thread
         self._samples = topic_name(topics.SAMPLES, project)
         self._predictions = topic_name(topics.PREDICTIONS, project)
         self._observations = topic_name(topics.OBSERVATIONS, project)
@@ -159,7 +160,7 @@ class ServingLane:
         classes = len(self._context.project.label.classes)
         scored = Scores(np.empty(0), np.empty((0, classes)))
         if events:
-            scored = await self._blocking(active.model.score, features)
+            scored = await self._in_thread(active.model.score, features)
         now_ms = self._context.clock.now_ms()
         outputs = [
             self._prediction(records[at], samples[at], active, value, scores, now_ms)

@@ -7,11 +7,11 @@ from fastapi import FastAPI
 
 from millrace.bus.consume import Lanes
 from millrace.bus.context import Context
-from millrace.bus.tasks import run_together
+from millrace.bus.tasks import InThread, run_together
 from millrace.contracts import topics
 from millrace.contracts.topics import topic_name
 from millrace.stores.artifacts import ArtifactStore
-from services.serving.deployments import Blocking, Deployments
+from services.serving.deployments import Deployments
 from services.serving.lane import ServingLane
 from services.serving.rest import add_inference_routes
 
@@ -23,13 +23,13 @@ class ServingService:
 
     def __init__(
         self, context: Context, *, artifacts: str, max_records: int, threads: int = 1,
-        blocking: Blocking = asyncio.to_thread,
+        in_thread: InThread = asyncio.to_thread,
     ) -> None:  # fmt: skip
         self._context = context
-        self._blocking = blocking
+        self._in_thread = in_thread
         self._running: dict[int, ServingLane] = {}
         project = context.project
-        self.deployments = Deployments(context, ArtifactStore(artifacts), threads=threads, blocking=blocking)
+        self.deployments = Deployments(context, ArtifactStore(artifacts), threads=threads, in_thread=in_thread)
         self._lanes = Lanes(
             context.transport,
             service="serving",
@@ -46,7 +46,7 @@ class ServingService:
         await run_together(self.deployments.follow(), self._lanes.run())
 
     def _make_lane(self, number: int) -> ServingLane:
-        self._running[number] = ServingLane(self._context, number, self.deployments, self._blocking)
+        self._running[number] = ServingLane(self._context, number, self.deployments, self._in_thread)
         return self._running[number]
 
     def checks(self) -> Mapping[str, str | None]:

@@ -6,7 +6,7 @@ is asked again for a while first. A champion whose file is lost is no such reaso
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from millrace.bus.context import Context
 from millrace.bus.retry import backoff_s
-from millrace.bus.tasks import run_together
+from millrace.bus.tasks import InThread, run_together
 from millrace.bus.types import Record
 from millrace.contracts import topics
 from millrace.contracts.errors import (
@@ -38,7 +38,6 @@ from services.trainer.train.task import FitError, FitTask, PipelineSource
 from services.trainer.train.window import Window, split
 
 log = get_logger(__name__)
-InThread = Callable[..., Awaitable[Any]]
 STORE_TRIES = 30  # with the waits between them about two minutes: a restart of the store, not a night
 UNREADABLE = (ContractError, OffsetGoneError)
 

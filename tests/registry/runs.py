@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from millrace.bus.tasks import inline
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.events import CheckResult, Event, TrainingRunChanged
 from millrace.contracts.topics import TopicRow
 from millrace.stores.artifacts import ArtifactStore
-from services.registry.effects import inline
 from services.registry.shell import RegistryService
 from tests.support import EPOCH_MS, World
 

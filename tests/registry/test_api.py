@@ -3,12 +3,12 @@
 import httpx
 import pytest
 
+from millrace.bus.tasks import inline
 from millrace.contracts import topics
 from millrace.contracts.events import ServingStatusReported
 from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.health import build_app
 from services.registry import api
-from services.registry.effects import inline
 from services.registry.projection import Projection
 from tests.registry.runs import append, make_run, ready, registry, until_decided
 from tests.support import World, tiny_project
