@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from millrace.bus.transport import Transport
+from millrace.bus.transport import GroupMember, Transport
 from millrace.bus.types import Record
 from millrace.contracts.errors import TopicMismatchError
 from tests.transports import (
@@ -109,6 +109,66 @@ async def test_caught_up_is_about_what_is_stable(world: World, transport: Transp
 
     await eventually(caught_up, "all that is stable was fetched")
     assert seen == [False, False]
+
+
+async def test_lanes_in_lockstep_each_see_every_topic(transport: Transport) -> None:
+    """Which topic is read first changes for each number: backlogs everywhere hide no topic from either of two lanes."""
+    first, second = await topic(transport, 2), await topic(transport, 2)
+    for name, number in ((first, 0), (first, 1), (second, 0), (second, 1)):
+        await write(transport, name, [b"x"] * 60, number)
+    member = await transport.join(fresh("group"), [first, second], Listener())
+    found: dict[int, set[str]] = {0: set(), 1: set()}
+    for number in found:
+        for name in (first, second):
+            member.seek(name, number, 0)
+            await fetch_all(member, number, [name], 1, most=1)  # from here on there is more in memory than is taken
+    for _ in range(4):
+        for number, seen in found.items():
+            seen |= {record.topic for record in await member.fetch(number, [first, second], 5, 1.0)}
+
+    assert found == {0: {first, second}, 1: {first, second}}
+
+
+async def test_caught_up_is_never_from_before_the_last_fetch(transport: Transport) -> None:
+    """A fetch that had no room for a topic has looked at it all the same: what came meanwhile is not overlooked."""
+    one, two = await topic(transport), await topic(transport)
+    member = await transport.join(fresh("group"), [one, two], Listener())
+    member.seek(one, 0, 0)
+    member.seek(two, 0, 0)
+    for _ in range(4):
+        await reach_the_ends(member, [one, two], [one, two])
+        left = {one: len(await write(transport, one, [b"x"] * 3)), two: len(await write(transport, two, [b"x"] * 3))}
+        while any(left.values()):
+            for record in await member.fetch(0, [one, two], 3, 1.0):
+                left[record.topic] -= 1
+            wrong = {name: count for name, count in left.items() if count and member.caught_up(name, 0)}
+            assert not wrong, "said to be caught up with records left"
+
+
+async def test_a_topic_left_out_is_looked_at(transport: Transport) -> None:
+    """``caught_up`` is as fresh for it as for the others, whether it has come to have more or not."""
+    one, two = await topic(transport), await topic(transport)
+    member = await transport.join(fresh("group"), [one, two], Listener())
+    member.seek(one, 0, 0)
+    member.seek(two, 0, 0)
+    await reach_the_ends(member, [one, two], [one, two])
+    await write(transport, two, [b"late"])
+    await member.fetch(0, [one], 10, 0)
+    missing = member.caught_up(two, 0)
+    await fetch_all(member, 0, [two], 1)
+    await reach_the_ends(member, [one], [one, two])
+
+    assert not missing
+
+
+async def reach_the_ends(member: GroupMember, wanted: list[str], topics: list[str]) -> None:
+    """Fetch the wanted topics until all topics are known to be at their ends."""
+
+    async def caught_up() -> bool:
+        await member.fetch(0, wanted, 10, 0.05)
+        return all(member.caught_up(name, 0) for name in topics)
+
+    await eventually(caught_up, "all are known to be at their ends")
 
 
 async def test_two_members_share_the_numbers(world: World, transport: Transport) -> None:

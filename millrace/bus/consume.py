@@ -2,7 +2,7 @@
 
 A lane turns records of partition ``p`` of its input topics into records elsewhere. The loop around it does the rest:
 
-1. become the owner of ``millrace.<service>.<topic>.<p>``; whoever had it is fenced and its transaction settled,
+1. become the owner of ``<group>.<p>``; whoever had it is fenced and its transaction settled,
 2. read the committed positions and let the lane rebuild its state to match them,
 3. fetch, process, commit outputs and positions in one transaction, again and again.
 
@@ -61,8 +61,9 @@ class Lane(Protocol):
 class Lanes:
     """Runs one lane for each partition number that the group assigns to this process.
 
-    ``make_lane`` builds the lane of a number; ``max_records`` bounds one fetch. Use :meth:`run`; the other public
-    methods are the group's callbacks.
+    ``make_lane`` builds the lane of a number; ``max_records`` bounds one fetch. ``group`` names the transactional ids
+    too: whatever shares the work shares the ids, and nobody else. Use :meth:`run`; the other public methods are the
+    group's callbacks.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class Lanes:
 
     @asynccontextmanager
     async def _owned(self, number: int) -> AsyncIterator[Producer]:
-        producer = await self._transport.producer(f"millrace.{self._service}.{self._topics[0]}.{number}")
+        producer = await self._transport.producer(f"{self._group}.{number}")
         try:
             yield producer
         finally:

@@ -7,6 +7,7 @@ steps take place: another seed is another interleaving, the same seed the same o
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from millrace.bus.clock import Clock
@@ -211,7 +212,7 @@ class MemoryMember:
         self._error: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._positions: dict[TopicPartition, int] = {}
         self._stable: dict[TopicPartition, int] = {}
-        self._turns = 0
+        self._turns: Counter[int] = Counter()  # by number: lanes that took turns with each other would starve a topic
         name = self._log.member_id(group, transport.client_id)
         self.membership = Membership(name, topics, self._assigned, self._revoked, self._failed)
 
@@ -240,15 +241,17 @@ class MemoryMember:
 
     async def fetch(self, number: int, topics: Iterable[str], max_records: int, timeout_s: float) -> list[Record]:
         """The next records of partition ``number`` of these topics, or an empty list after ``timeout_s``."""
-        self._turns += 1
+        self._turns[number] += 1
         wanted = [at for topic in topics if (at := TopicPartition(topic, number)) in self._positions]
-        wanted = wanted[::-1] if self._turns % 2 else wanted  # lest a long backlog of one topic hide the others
+        wanted = wanted[::-1] if self._turns[number] % 2 else wanted  # lest a long backlog of one topic hide the others
         deadline = asyncio.get_running_loop().time() + timeout_s
         await self._transport.pause()
         while True:
             if self._error.done():
                 self._error.result()
-            if records := self._take(wanted, self._transport.draw(max_records)):
+            records = self._take(wanted, self._transport.draw(max_records))
+            self._look(number)
+            if records:
                 return records
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
@@ -262,9 +265,13 @@ class MemoryMember:
             if at not in self._positions:
                 continue  # revoked while waiting
             records, self._positions[at] = self._log.read(at, self._positions[at], most - len(found))
-            self._stable[at] = self._log.bounds(at).end
             found += records
         return found
+
+    def _look(self, number: int) -> None:
+        for at in self._positions:  # those left out too: each fetch makes what was known before it stale
+            if at.partition == number:
+                self._stable[at] = self._log.bounds(at).end
 
     def seek(self, topic: str, number: int, offset: int) -> None:
         """The next fetch of that partition starts at ``offset``."""
@@ -273,7 +280,7 @@ class MemoryMember:
         self._stable.pop(at, None)
 
     def caught_up(self, topic: str, number: int) -> bool:
-        """Whether everything stable at the time of the last fetch has been fetched. False while unknown."""
+        """Whether all that was stable during the number's last fetch has been fetched. False while unknown."""
         at = TopicPartition(topic, number)
         return at in self._stable and self._positions[at] >= self._stable[at]
 

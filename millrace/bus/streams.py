@@ -14,7 +14,8 @@ Faust 0.15 would do otherwise, and why it does not here:
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from millrace.bus.transport import Handler
@@ -29,6 +30,9 @@ STOP_TIMEOUT_S = 10.0
 WATCH_S = 0.5  # how often the app is asked whether it has crashed
 BUFFERED = 100  # records that wait in memory for the handler, of each partition
 NEVER_S = 2_000_000.0  # a handler may take as long as it likes: membership is kept alive from a thread
+CLIENT_OPTIONS = frozenset(  # aiokafka's names for what Faust has words for as well
+    {"security_protocol", "ssl_context", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password"}
+)
 
 
 async def run_agents(
@@ -39,14 +43,16 @@ async def run_agents(
     *,
     client_id: str,
     session_timeout_s: float = 6.0,
+    client_options: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Hand every record of these topics to the handler, until cancelled or until it raises; then its error is raised.
 
     A new group begins at the earliest offset. If the process dies, another member of the group takes over after
     ``session_timeout_s``. A rebalance does not wait for a record in hand, so another member may be given it as well.
+    ``client_options`` are those of an aiokafka client, of the names in ``CLIENT_OPTIONS``.
     """
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    app = _build_app(bootstrap_servers, group, client_id, session_timeout_s)
+    app = _build_app(bootstrap_servers, group, client_id, session_timeout_s, _credentials(client_options))
     _add_agent(app, topics, handler, failed)
     try:
         await app.start()
@@ -68,7 +74,24 @@ async def _stop(app: Any, group: str) -> None:
         log.warning("a subscription did not stop cleanly", group=group, error=repr(error))
 
 
-def _build_app(bootstrap_servers: str, group: str, client_id: str, session_timeout_s: float) -> Any:
+def _credentials(options: Mapping[str, Any]) -> Any:
+    """The same in Faust's words. It encrypts if it is given a context, whatever protocol is asked for."""
+    import faust  # noqa: PLC0415 - as below
+
+    protocol = options.get("security_protocol", "PLAINTEXT")
+    if protocol == "PLAINTEXT":
+        return None
+    if protocol == "SSL":
+        return faust.SSLCredentials(options["ssl_context"])
+    return faust.SASLCredentials(
+        username=options.get("sasl_plain_username"),
+        password=options.get("sasl_plain_password"),
+        mechanism=options.get("sasl_mechanism", "PLAIN"),
+        ssl_context=options["ssl_context"] if protocol == "SASL_SSL" else None,
+    )
+
+
+def _build_app(bootstrap_servers: str, group: str, client_id: str, session_timeout_s: float, credentials: Any) -> Any:
     import faust  # noqa: PLC0415 - takes a second, and nothing happens at import
 
     for noisy in ("faust", "mode", "aiokafka"):
@@ -77,6 +100,7 @@ def _build_app(bootstrap_servers: str, group: str, client_id: str, session_timeo
         group,
         broker=[f"kafka://{server.strip()}" for server in bootstrap_servers.split(",")],
         broker_client_id=client_id,
+        broker_credentials=credentials,
         broker_session_timeout=session_timeout_s,
         broker_heartbeat_interval=session_timeout_s / 6,
         broker_rebalance_timeout=2 * session_timeout_s,

@@ -84,7 +84,10 @@ class GroupMember(Protocol):
         ...
 
     def caught_up(self, topic: str, number: int) -> bool:
-        """Whether everything stable at the time of the last fetch has been fetched. False while unknown."""
+        """Whether all that was stable during the number's last fetch has been fetched. False while unknown.
+
+        It is known of every topic that has been sought, also of one that the fetch left out or had no room for.
+        """
         ...
 
     async def failure(self) -> None:

@@ -1,4 +1,4 @@
-"""A process that copies topic to topic through Lanes and kills itself at a chosen point. Started by test_kafka.py.
+"""A process that copies topic to topic through Lanes and kills itself at a chosen point. Started by copies.py.
 
 Arguments: bootstrap servers, source, sink, group, the point, and at which transaction it is reached.
 """
@@ -32,8 +32,8 @@ class Copy:
         return {topic: offset or 0 for topic, offset in committed.items()}
 
     async def process(self, records: Sequence[Record], caught_up: Mapping[str, bool]) -> Step:
-        """Copy all, and say when everything is done."""
-        if all(caught_up.values()):
+        """Copy all, and say when everything is committed."""
+        if not records and all(caught_up.values()):
             print(f"caught up {self.number}", flush=True)  # noqa: T201 - the parent listens
         outputs = [OutRecord(self.sink, None, b"%d" % record.offset, self.number) for record in records]
         return Step(outputs, {record.topic: record.offset + 1 for record in records}, wait_s=0.05)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -15,7 +16,7 @@ from millrace.contracts.errors import FencedError, RecordTooLargeError
 from millrace.contracts.topics import FOREVER, TopicSpec
 
 GROUP = "copiers"
-OWNER = "millrace.copy.source"  # and the number: what Lanes makes of service and topic
+OWNER = GROUP  # and the number: what Lanes makes of the group
 PARTITIONS = 3
 T = TypeVar("T")
 
@@ -92,6 +93,7 @@ class World:
         transport: MemoryTransport | None = None,
         make: Callable[[int], Any] = Copy,
         topics: Sequence[str] = ("source",),
+        group: str = GROUP,
     ) -> Lanes:
         """One process."""
 
@@ -100,7 +102,7 @@ class World:
             return self.lanes[-1]
 
         return Lanes(
-            transport or self.connect(), service="copy", group=GROUP, topics=topics, make_lane=remember, max_records=7
+            transport or self.connect(), service="copy", group=group, topics=topics, make_lane=remember, max_records=7
         )
 
     async def fill(self, count: int, topic: str = "source") -> None:
@@ -126,14 +128,14 @@ class World:
         begin, end = self.log.bounds(at)
         return [b"%d" % record.offset for record in self.log.read(at, begin, end)[0]]
 
-    def done(self) -> bool:
+    def done(self, sink: str = "sink") -> bool:
         """Whether at least as many were copied as there are."""
-        return all(len(self.values("sink", n)) >= len(self.expected(n)) for n in range(PARTITIONS))
+        return all(len(self.values(sink, n)) >= len(self.expected(n)) for n in range(PARTITIONS))
 
-    def check(self) -> None:
+    def check(self, sink: str = "sink") -> None:
         """Nothing lost, nothing doubled, nothing out of order."""
         for number in range(PARTITIONS):
-            assert self.values("sink", number) == self.expected(number)
+            assert self.values(sink, number) == self.expected(number)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -203,6 +205,27 @@ def test_being_fenced_ends_it() -> None:
     world = run(main())
     assert world.log.fenced >= 1
     assert world.values("sink", 1) == []
+
+
+def test_two_groups_on_one_topic_do_not_fence_each_other() -> None:
+    """As two models that read one stream: each copies everything, at the same time."""
+
+    async def main() -> World:
+        world = World(seed=1)
+        await world.fill(20)
+        makes = [partial(Copy, sink=sink) for sink in ("sink", "labels")]
+        tasks = [
+            asyncio.create_task(world.copier(make=make, group=f"{GROUP}-{place}").run())
+            for place, make in enumerate(makes)
+        ]
+        await until(lambda: any(task.done() for task in tasks) or (world.done() and world.done("labels")))
+        await stop(*tasks)
+        return world
+
+    world = run(main())
+    world.check()
+    world.check("labels")
+    assert world.log.fenced == 0
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), RecordTooLargeError("a big one")])

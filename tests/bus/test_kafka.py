@@ -3,21 +3,18 @@
 import asyncio
 import itertools
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from confluent_kafka import Consumer
-from confluent_kafka import TopicPartition as ConfluentPartition
 
 from millrace.bus.kafka import KafkaTransport
 from millrace.bus.types import OutRecord, TopicPartition
 from millrace.contracts.errors import BusError, UnclearError
 from millrace.contracts.topics import FOREVER, TopicSpec
 from tests.bus.copier import BATCH, POINTS
-from tests.transports import PATIENCE_S, eventually, fresh, topic, values, visible, write
+from tests.bus.copies import consume, run_copier
+from tests.transports import PATIENCE_S, Listener, eventually, fresh, topic, values, visible, write
 
 NOWHERE = "127.0.0.1:1"  # nothing listens on this port
 
@@ -30,48 +27,6 @@ async def transport(broker):
     made = KafkaTransport(broker.bootstrap_servers, "test")
     yield made
     await made.close()
-
-
-def consume(bootstrap_servers: str, name: str, partition: int, count: int, isolation: str) -> list[bytes]:
-    """What a client that is not ours reads: until ``count`` records were seen and none follows at once."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap_servers,
-            "group.id": fresh("reader"),
-            "isolation.level": isolation,
-            "auto.offset.reset": "error",
-        }
-    )
-    consumer.assign([ConfluentPartition(name, partition, 0)])
-    found: list[bytes] = []
-    misses = 0
-    while misses < (3 if len(found) >= count else 60):
-        messages = consumer.consume(1000, timeout=0.5)
-        found += [message.value() for message in messages if message.error() is None]
-        misses = 0 if messages else misses + 1
-    consumer.close()
-    return found
-
-
-async def run_copier(*arguments: str) -> tuple[int | None, set[bytes]]:
-    """Run the child until it has killed itself or has copied everything; its return code and what it said."""
-    script = str(Path(__file__).with_name("copier.py"))
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, script, *arguments, cwd=Path(__file__).parents[2], stdout=asyncio.subprocess.PIPE
-    )
-    assert child.stdout is not None
-    said: set[bytes] = set()
-    try:
-        async with asyncio.timeout(2 * PATIENCE_S):
-            while line := await child.stdout.readline():
-                said.add(line.strip())
-                if said >= {b"caught up 0", b"caught up 1"}:
-                    break
-    finally:
-        if child.returncode is None and said >= {b"caught up 0", b"caught up 1"}:
-            child.send_signal(signal.SIGTERM)
-        await child.wait()
-    return child.returncode, said
 
 
 @pytest.mark.slow
@@ -164,6 +119,31 @@ async def test_a_broker_that_is_not_there_is_an_error_in_bounded_time() -> None:
             with pytest.raises(BusError):
                 await call
         await transport.close()
+
+
+async def test_joining_waits_for_a_member_that_is_at_work(broker) -> None:
+    """Giving up a number may take the rebalance timeout; who waits less to join only disturbs the group more."""
+    timeouts = {"call_timeout_ms": 1000, "request_timeout_ms": 1000, "rebalance_timeout_ms": 20_000}
+    one, two = (KafkaTransport(broker.bootstrap_servers, name, **timeouts) for name in ("one", "two"))
+    name, group = await topic(one, 2), fresh("group")
+    told: list[tuple[str, str, frozenset[int]]] = []
+
+    class Slow(Listener):
+        async def revoked(self, numbers: frozenset[int]) -> None:
+            given_up = asyncio.Event()
+            asyncio.get_running_loop().call_later(3, given_up.set)  # three times what a call may take
+            await given_up.wait()
+            await super().revoked(numbers)
+
+    first, second = Slow("one", told), Listener("two", told)
+    await one.join(group, [name], first)
+    await two.join(group, [name], second)
+    await eventually(lambda: first.owns({0}), "the first has one of the two")
+
+    assert second.owned == {1}
+    assert [what for who, what, _ in told if who == "one"] == ["assigned", "revoked", "assigned"]
+    await two.close()
+    await one.close()
 
 
 async def test_a_commit_that_takes_too_long_is_unclear_and_recovered(broker, monkeypatch) -> None:

@@ -1,7 +1,8 @@
 """A member of a consumer group: it says which partition numbers are ours, and reads those."""
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -20,12 +21,21 @@ log = get_logger(__name__)
 
 NEVER_MS = 2**31 - 1
 WATCH_S = 1.0  # how often the membership is asked whether it is still well
+LOOK_S = 1.0  # longest wait for where the partitions end; a broker that is slower than this leaves it unknown
+
+Ends = Callable[[Iterable[TopicPartition]], Awaitable[dict[TopicPartition, int]]]
 
 
 class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
-    """A member of a consumer group."""
+    """A member of a consumer group. ``ends`` asks the broker where partitions end, on a connection of its own.
 
-    def __init__(self, settings: KafkaSettings, group: str, topics: tuple[str, ...], listener: GroupListener) -> None:
+    What a reader was told with its last records is older than the fetch that asks, and stays so for as long as the
+    broker keeps its next request waiting. So each fetch looks for itself, while it waits for records.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, group: str, topics: tuple[str, ...], listener: GroupListener, ends: Ends
+    ) -> None:
         self.closed = False
         self._settings = settings
         self._group = group
@@ -33,7 +43,9 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._listener = listener
         self._owned: frozenset[int] = frozenset()
         self._readers: dict[TopicPartition, Reader] = {}
-        self._turns = 0
+        self._ends = ends
+        self._looks: dict[int, dict[TopicPartition, int]] = {}  # by number: the ends, as of its last fetch
+        self._turns: Counter[int] = Counter()  # by number: lanes that took turns with each other would starve a topic
         self._error: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._answered = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,9 +132,31 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         """The next records of partition ``number`` of these topics, or an empty list after ``timeout_s``."""
         if self._error.done():
             self._error.result()
-        self._turns += 1
+        self._looks[number] = {}
+        look = asyncio.create_task(self._look(number, max_records))
+        try:
+            records = await self._take(number, topics, max_records, timeout_s)
+            self._looks[number] = await look
+        finally:
+            look.cancel()
+        return records
+
+    async def _look(self, number: int, max_records: int) -> dict[TopicPartition, int]:
+        """The ends of those topics that the fetch may reach the end of. Unknown ones are left out."""
+        near = [at for at, reader in self._readers.items() if at.partition == number and reader.left <= max_records]
+        if not near:
+            return {}
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return await self._ends(near)
+        except (BusError, TimeoutError):  # nothing is lost: it stays unknown, and the lane goes on
+            return {}
+
+    async def _take(self, number: int, topics: Iterable[str], max_records: int, timeout_s: float) -> list[Record]:
+        self._turns[number] += 1
         readers = [self._readers[at] for topic in topics if (at := TopicPartition(topic, number)) in self._readers]
-        readers = readers[::-1] if self._turns % 2 else readers  # lest a long backlog of one topic hide the others
+        if self._turns[number] % 2:
+            readers.reverse()  # lest a long backlog of one topic hide the others
         records: list[Record] = []
         for reader in readers:
             if len(records) < max_records:
@@ -158,11 +192,13 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         if at in self._readers:
             self._spawn(self._readers[at].close())
         self._readers[at] = Reader(self._settings, at, offset)
+        self._looks.get(number, {}).pop(at, None)
 
     def caught_up(self, topic: str, number: int) -> bool:
-        """Whether everything stable at the time of the last fetch has been fetched. False while unknown."""
-        reader = self._readers.get(TopicPartition(topic, number))
-        return reader is not None and reader.stable is not None and reader.position >= reader.stable
+        """Whether all that was stable during the number's last fetch has been fetched. False while unknown."""
+        at = TopicPartition(topic, number)
+        reader, end = self._readers.get(at), self._looks.get(number, {}).get(at)
+        return reader is not None and end is not None and reader.position >= end
 
     async def close(self) -> None:
         """Leave the group. Never raises."""

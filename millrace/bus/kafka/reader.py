@@ -24,12 +24,15 @@ def _record(message: Any) -> Record:
 
 
 class Reader:
-    """One partition from one offset on. ``position`` is the offset after what was handed over."""
+    """One partition from one offset on.
+
+    ``position`` is the offset after what was handed over, ``left`` how much the broker had more when it last sent some.
+    """
 
     def __init__(self, settings: KafkaSettings, at: TopicPartition, start: int) -> None:
         self.at = at
         self.position = start
-        self.stable: int | None = None
+        self.left = 0
         self._settings = settings
         self._partition = KafkaPartition(at.topic, at.partition)
         self._consumer: AIOKafkaConsumer | None = None
@@ -69,7 +72,7 @@ class Reader:
             raise OffsetGoneError(msg) from error
         except KafkaError as error:
             raise BusError(f"reading {self.at}: {error!r}") from error
-        self.stable = consumer.last_stable_offset(self._partition)
+        self.left = (consumer.last_stable_offset(self._partition) or 0) - self.position
         return [_record(message) for message in found.get(self._partition, ())]
 
     async def close(self) -> None:

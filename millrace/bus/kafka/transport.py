@@ -99,6 +99,12 @@ class KafkaTransport:
             begin, end = await asyncio.gather(asker.beginning_offsets([at]), asker.end_offsets([at]))
             return Bounds(begin[at], end[at])  # read_committed: the end is the last stable offset
 
+    async def _ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """The last stable offsets, in one request to each broker."""
+        async with self._call("ends of partitions"):
+            ends = await (await self._to_ask()).end_offsets([KafkaPartition(*at) for at in partitions])
+            return {TopicPartition(*at): end for at, end in ends.items()}
+
     async def offset_at(self, topic: str, partition: int, time_ms: int) -> int:
         """The first offset whose log time is at or after ``time_ms``; the end if there is none."""
         end = (await self.bounds(topic, partition)).end
@@ -153,9 +159,9 @@ class KafkaTransport:
             raise BusError(f"group {group}: one of these topics does not exist: {counts}; create it first")
         if len(set(counts.values())) != 1:
             raise TopicMismatchError(f"group {group} needs topics with equal partitions, got {counts}")
-        member = KafkaMember(self.settings, group, tuple(topics), listener)
+        member = KafkaMember(self.settings, group, tuple(topics), listener, self._ends)
         try:
-            async with self._call(f"joining {group}"):
+            async with bounded(f"joining {group}", self.settings.join_timeout_ms):
                 await member.start()
         except BaseException:
             await member.close()
@@ -177,6 +183,7 @@ class KafkaTransport:
             handler,
             client_id=self.settings.client_id,
             session_timeout_s=self.settings.session_timeout_ms / 1000,
+            client_options=self.settings.client_options,
         )
 
     def _forget_closed(self) -> None:
