@@ -39,7 +39,10 @@ async def _run(name: str, settings: ServiceSettings, build: Callable[[Context], 
     project = load_project(settings.project)
     process = f"{name}@{socket.gethostname()}"
     transport = KafkaTransport(
-        settings.bootstrap_servers, client_id=process, session_timeout_ms=settings.session_timeout_ms
+        settings.bootstrap_servers,
+        client_id=process,
+        session_timeout_ms=settings.session_timeout_ms,
+        client_options=settings.kafka_client_options(),
     )
     registry = SchemaRegistry(settings.schema_registry_url)
     service = build(Context(project, transport, Codec(registry), SystemClock(), process))

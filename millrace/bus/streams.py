@@ -119,6 +119,8 @@ def _build_app(bootstrap_servers: str, group: str, client_id: str, session_timeo
         store="memory://",
     )
     app.transport = _transport(app)
+    # There are no tables, and it would leave a folder wherever the process runs.
+    app._create_directories = lambda: None  # type: ignore[method-assign]  # noqa: SLF001
     return app
 
 

@@ -3,9 +3,11 @@
 Every variable begins with ``MILLRACE_``; an unknown value is refused at start with the variable's name.
 """
 
+import ssl
 from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -20,5 +22,41 @@ class ServiceSettings(BaseSettings):
     data: Path = Field(Path(".millrace"), description="Folder for what a service keeps on disk.")
     http_host: str = Field("127.0.0.1", description="Address that health, metrics and the API listen on.")
     http_port: int = Field(0, ge=0, le=65535, description="Port of the same; 0 lets the system choose.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the brokers."
+    )
+    kafka_ca_file: Path | None = Field(None, description="Certificates that sign the brokers'; default the system's.")
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How to log in, where the protocol is SASL."
+    )
+    kafka_sasl_username: str | None = Field(None, description="Who logs in.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="With which password.")
     log_level: str = Field("INFO", description="Least severe level that is logged.")
     session_timeout_ms: int = Field(6000, ge=1000, description="After this long without a heartbeat it is replaced.")
+
+    @model_validator(mode="after")
+    def _sasl_has_a_name(self) -> Self:
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_username and self.kafka_sasl_password
+        ):
+            msg = (
+                f"MILLRACE_KAFKA_SECURITY_PROTOCOL is {self.kafka_security_protocol}: "
+                "set MILLRACE_KAFKA_SASL_USERNAME and MILLRACE_KAFKA_SASL_PASSWORD too"
+            )
+            raise ValueError(msg)
+        return self
+
+    def kafka_client_options(self) -> dict[str, Any]:
+        """What every Kafka client of the process is given, for TLS and SASL. Reads the certificates."""
+        options: dict[str, Any] = {}
+        if self.kafka_security_protocol != "PLAINTEXT":
+            options["security_protocol"] = self.kafka_security_protocol
+        if self.kafka_security_protocol.endswith("SSL"):
+            cafile = str(self.kafka_ca_file) if self.kafka_ca_file else None
+            options["ssl_context"] = ssl.create_default_context(cafile=cafile)
+        if self.kafka_security_protocol.startswith("SASL"):
+            assert self.kafka_sasl_password is not None, "validated"
+            options["sasl_mechanism"] = self.kafka_sasl_mechanism
+            options["sasl_plain_username"] = self.kafka_sasl_username
+            options["sasl_plain_password"] = self.kafka_sasl_password.get_secret_value()
+        return options

@@ -8,7 +8,9 @@ from millrace.contracts.registry_client import SchemaRegistry
 from millrace.contracts.topics import specs
 
 
-async def prepare(bootstrap_servers: str, schema_registry_url: str, project_dir: Path) -> None:
+async def prepare(
+    bootstrap_servers: str, schema_registry_url: str, project_dir: Path, replication_factor: int = 1
+) -> None:
     """Create the project's topics and register every subject at its compatibility level. Safe to repeat.
 
     Schemas come first: once a topic exists, somebody may write to it.
@@ -23,7 +25,7 @@ async def prepare(bootstrap_servers: str, schema_registry_url: str, project_dir:
     project = load_project(project_dir)
     async with SchemaRegistry(schema_registry_url) as registry:
         await register_all(registry, project)
-    transport = KafkaTransport(bootstrap_servers, client_id="millrace-prepare")
+    transport = KafkaTransport(bootstrap_servers, client_id="millrace-prepare", replication_factor=replication_factor)
     try:
         await transport.create_topics(list(specs(project)))
     finally:
