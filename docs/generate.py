@@ -1,6 +1,6 @@
 """Writes into the documents what stands in the code or in a report, between markers, so that prose cannot drift.
 
-``python docs/generate.py`` writes the topic table of ARCHITECTURE.md; with ``--demo`` it also writes README's figures
+``python docs/generate.py`` writes the topic table of ARCHITECTURE.md and the settings of docs/settings.md; with ``--demo`` it also writes README's figures
 and picture from ``reports/demo.json`` and ``reports/demo.svg``.
 """
 
@@ -8,9 +8,14 @@ import json
 import re
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
+from pydantic.fields import FieldInfo
+
+from millrace.contracts.settings import ServiceSettings
 from millrace.contracts.topics import FOREVER, TABLE, TopicRow
+from millrace.local.platform import SERVICES
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +28,27 @@ def topic_table() -> str:
         name, writers, readers = _name(row), ", ".join(row.writers), ", ".join(row.readers)
         lines.append(f"| `{name}` | {row.key} | {writers} | {readers} | {kept} | {row.what} |")
     return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """Every environment variable of the services as Markdown: the shared ones first, then each service's own."""
+    lines = ["| variable | read by | default | what |", "|---|---|---|---|"]
+    lines += [_setting(name, "all", field) for name, field in ServiceSettings.model_fields.items()]
+    for service in SERVICES:
+        own = import_module(f"services.{service}.settings").Settings.model_fields
+        names = [name for name in own if name not in ServiceSettings.model_fields]
+        lines += [_setting(name, service, own[name]) for name in names]
+    return "\n".join(lines)
+
+
+def _setting(name: str, service: str, field: FieldInfo) -> str:
+    if field.is_required():
+        default = "required"
+    elif field.default_factory is not None:
+        default = "cores - 1"  # the one computed default; a test of the trainer's settings holds it
+    else:
+        default = "" if field.default is None else f"`{field.default}`"
+    return f"| `MILLRACE_{name.upper()}` | {service} | {default} | {field.description} |"
 
 
 def demo_table(report: dict[str, object]) -> str:
@@ -62,6 +88,7 @@ def _name(row: TopicRow) -> str:
 
 if __name__ == "__main__":
     put(ROOT / "ARCHITECTURE.md", "topics", topic_table())
+    put(ROOT / "docs/settings.md", "settings", settings_table())
     if "--demo" in sys.argv:
         put(ROOT / "README.md", "demo", demo_table(json.loads((ROOT / "reports/demo.json").read_text())))
         shutil.copy(ROOT / "reports/demo.svg", ROOT / "docs/images/demo.svg")

@@ -108,7 +108,7 @@ class MemoryTransport:
         self.memberships.append((group, member.membership))
         try:
             await self.log.enter(group, member.membership)
-        except BaseException:
+        except BaseException:  # cancellation too: what was begun is undone, and it goes on
             await member.close()  # given up, or the partitions could not be shared: leave no ghost behind
             raise
         return member

@@ -127,7 +127,7 @@ def _fetch_once(artefact: Artefact, scratch: Path, repositories: dict[str, str],
     try:
         path = component.artifact(classifier=artefact.classifier, packaging=artefact.packaging).resolve()
         verify(path, artefact)
-    except BaseException:
+    except BaseException:  # cancellation too: what was begun is undone, and it goes on
         advance(-arrived)  # The bar goes back: these bytes come again, or never.
         raise
     return path

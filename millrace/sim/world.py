@@ -77,10 +77,19 @@ class Simulation:
         rows: how many rows of the data set are published.
         rate: rows a (virtual) second.
         training_s: virtual seconds that one fit takes.
+        after: an earlier simulation to go on from, with its log: its services have ended, its rows are published.
     """
 
     def __init__(
-        self, project: Project, folder: Path, *, seed: int, rows: int, rate: float, training_s: float = 1.0
+        self,
+        project: Project,
+        folder: Path,
+        *,
+        seed: int,
+        rows: int,
+        rate: float,
+        training_s: float = 1.0,
+        after: "Simulation | None" = None,
     ) -> None:
         self._project = project
         self._folder = folder
@@ -88,17 +97,18 @@ class Simulation:
         self._rate = rate
         self._training_s = training_s
         self._file = DatasetFile(project)
-        self._rows = min(rows, self._file.rows)
+        self._begin = after.rows if after else 0
+        self.rows: int = min(rows, self._file.rows)
         self._clock = LoopClock(EPOCH_MS)
-        self._log = MemoryLog()
-        self._schemas = LocalSchemas()
+        self.log: MemoryLog = after.log if after else MemoryLog()
+        self.schemas: LocalSchemas = after.schemas if after else LocalSchemas()
         self._running: dict[str, tuple[asyncio.Task[None], MemoryTransport]] = {}
         self.builders: dict[str, Callable[[Context], Service]] = self._builders()
 
     async def run(self) -> Outcome:
         """Start the services, publish, wait until everything is scored, and sum up."""
         await self._transport("setup").create_topics(specs(self._project))
-        await register_all(self._schemas, self._project)
+        await register_all(self.schemas, self._project)
         for name in self.builders:
             self.start(name)
         try:
@@ -112,7 +122,7 @@ class Simulation:
     def start(self, name: str) -> None:
         """Start the service of that name, as its supervisor would."""
         transport = self._transport(name)
-        context = Context(self._project, transport, Codec(self._schemas), self._clock, f"{name}@simulation")
+        context = Context(self._project, transport, Codec(self.schemas), self._clock, f"{name}@simulation")
         self._running[name] = asyncio.create_task(self.builders[name](context).run(), name=name), transport
 
     async def kill(self, name: str) -> None:
@@ -145,17 +155,17 @@ class Simulation:
 
     def _transport(self, name: str) -> MemoryTransport:
         rng = random.Random(f"{self._seed}-{name}")  # noqa: S311  # an interleaving is no secret
-        return MemoryTransport(self._clock, rng, log=self._log, client_id=name)
+        return MemoryTransport(self._clock, rng, log=self.log, client_id=name)
 
     async def _upstream(self) -> None:
         """Publish the first rows, wait for the first model, publish the rest, wait until all is quiet."""
         transport = self._transport("upstream")
-        publisher = Publisher(transport, Codec(self._schemas), self._project, self._clock)
-        first = min(self._rows, self._project.training.first_rows)
-        await publisher.send(self._file, 0, first, self._rate)
+        publisher = Publisher(transport, Codec(self.schemas), self._project, self._clock)
+        first = max(self._begin, min(self.rows, self._project.training.first_rows))
+        await publisher.send(self._file, self._begin, first, self._rate)
         while not await self._count(topics.SERVING_STATUS):  # noqa: ASYNC110  # a log is polled, it sets no events
             await asyncio.sleep(POLL_S)
-        await publisher.send(self._file, first, self._rows, self._rate)
+        await publisher.send(self._file, first, self.rows, self._rate)
         await publisher.close()
         seen, since = -1, self._clock.monotonic_s()
         while self._clock.monotonic_s() - since < QUIET_S:
@@ -189,7 +199,7 @@ class Simulation:
     async def _sum_up(self) -> Outcome:
         """Read every topic from its beginning to its end."""
         ledger, control, digest = Ledger(len(self._project.features)), Control(self._project.model), hashlib.sha256()
-        codec = Codec(self._schemas)
+        codec = Codec(self.schemas)
         for row in topics.TABLE:
             async for record in self._records(row):
                 digest.update(repr(record).encode())

@@ -28,6 +28,14 @@ def test_the_topic_table_is_the_codes():
     assert table in (ROOT / "ARCHITECTURE.md").read_text(), "run python docs/generate.py"
 
 
+def test_the_settings_are_the_codes():
+    """docs/settings.md holds every variable that a service reads."""
+    table = generator().settings_table()
+
+    assert table.count("MILLRACE_") > 12
+    assert table in (ROOT / "docs" / "settings.md").read_text(), "run python docs/generate.py"
+
+
 def test_architecture_is_short():
     """At most 200 lines."""
     assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 200

@@ -90,6 +90,27 @@ def test_the_loop_closes_though_a_service_is_killed_again_and_again(project, tmp
     check_closed(outcome)
 
 
+def test_changed_features_get_a_model_of_their_own_and_nothing_is_lost(project, tmp_path):
+    """All services restart with other features: samples wait until a model of these is trained, then all are scored."""
+    folder = tmp_path / "changed"
+    shutil.copytree(project.folder, folder)
+    config = yaml.safe_load((folder / "model.yaml").read_text())
+    config["features"].append({"name": "demand_mean", "kind": "rolling_mean", "field": "nswdemand", "rows": 8})
+    (folder / "model.yaml").write_text(yaml.safe_dump(config))
+
+    async def both() -> tuple[Outcome, Outcome]:
+        before = Simulation(project, tmp_path, seed=5, rows=1000, rate=400.0)
+        first = await before.run()
+        after = Simulation(load_project(folder), tmp_path, seed=6, rows=ROWS, rate=400.0, after=before)
+        return first, await after.run()
+
+    first, second = run(both())
+
+    assert (first.predictions, len(first.versions)) == (1000 - FIRST_ROWS, 1)
+    assert (second.predictions, second.duplicates, second.missing) == (ROWS - FIRST_ROWS, 0, FIRST_ROWS)
+    assert "judged like a first model" in second.versions[1]
+
+
 def test_the_virtual_loop_says_when_nothing_can_happen_any_more():
     """A wait for something that nobody will do is an error, not a hang."""
 

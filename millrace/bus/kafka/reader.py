@@ -51,7 +51,7 @@ class Reader:
                 async with bounded(f"reading {self.at}", self._settings.call_timeout_ms):
                     await consumer.start()
                     there = self.at.topic in await consumer.topics()
-            except BaseException:
+            except BaseException:  # cancellation too: what was begun is undone, and it goes on
                 await self.close()
                 raise
             if not there:

@@ -51,7 +51,7 @@ class KafkaTransport:
                 asker = AIOKafkaConsumer(**self.settings.client(), group_id=None, isolation_level="read_committed")
                 try:
                     await asker.start()
-                except BaseException:
+                except BaseException:  # cancellation too: what was begun is undone, and it goes on
                     await stop(asker, self.settings.close_timeout_ms)
                     raise
                 self._asker = asker
@@ -144,7 +144,7 @@ class KafkaTransport:
         try:
             async with self._call(f"becoming {transactional_id}"):
                 await producer.start()
-        except BaseException:
+        except BaseException:  # cancellation too: what was begun is undone, and it goes on
             await producer.close()
             raise
         self._forget_closed()
@@ -163,7 +163,7 @@ class KafkaTransport:
         try:
             async with bounded(f"joining {group}", self.settings.join_timeout_ms):
                 await member.start()
-        except BaseException:
+        except BaseException:  # cancellation too: what was begun is undone, and it goes on
             await member.close()
             raise
         self._forget_closed()
