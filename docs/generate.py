@@ -1,7 +1,7 @@
 """Writes into the documents what stands in the code or in a report, between markers, so that prose cannot drift.
 
-``python docs/generate.py`` writes the topic table of ARCHITECTURE.md and the settings of docs/settings.md; with ``--demo`` it also writes README's figures
-and picture from ``reports/demo.json`` and ``reports/demo.svg``.
+``python docs/generate.py`` writes the topic table of ARCHITECTURE.md and the settings of docs/settings.md; with
+``--demo`` it also writes README's figures and picture from ``reports/demo.json`` and ``reports/demo.svg``.
 """
 
 import json
