@@ -46,7 +46,7 @@ def command(data: Path, *, as_json: bool) -> None:
 def _registry_url(data: Path) -> str:
     info = running(data)
     if info is None:
-        raise click.ClickException(f"nothing runs on {data}; start it with: millrace up --data {data}")
+        raise click.ClickException(f"nothing runs on {data}; start it with: millrace up PROJECT --data {data}")
     if "registry" not in info.services:
         raise click.ClickException(f"no registry runs on {data}, only {sorted(info.services)}; see: millrace status")
     return info.services["registry"].url

@@ -38,7 +38,7 @@ def command(data: Path, *, as_json: bool) -> None:
     """
     info = running(data)
     if info is None:
-        raise LocalError(f"nothing runs on {data}; start it with: millrace up --data {data}")
+        raise LocalError(f"nothing runs on {data}; start it with: millrace up PROJECT --data {data}")
     services = [_ask(name, service.url, service.pid, service.restarts) for name, service in info.services.items()]
     if as_json:
         click.echo(json.dumps({**info.as_json(), "services": {one.name: asdict(one) for one in services}}))

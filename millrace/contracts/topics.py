@@ -144,7 +144,7 @@ DATA_SNAPSHOTS = TopicRow(
     ("trainer",),
     FOREVER,
     1,
-    "table version + offset ranges + profile",
+    "offset ranges + profile (and the table version, where there is a lake)",
 )
 RETRAIN_REQUESTS = TopicRow(
     "retrain-requests",
@@ -218,7 +218,7 @@ DRIFT_EVENTS = TopicRow(
     "model",
     "drift-detected",
     ("monitor",),
-    ("trainer", "operator"),
+    ("operator",),
     FOREVER,
     1,
     "detector, subject, evidence, severity",
