@@ -63,14 +63,15 @@ def feature_names(columns: Iterable[str]) -> list[str]:
     return [name for name in columns if not is_reserved(name)]
 
 
-def frames_of(columns: Mapping[str, Any], size_bytes: int) -> Iterator[Mapping[str, Any]]:
-    """The columns as they are, or cut into runs of rows so that each run's frame stays below ``size_bytes``.
+def frames_of(columns: Mapping[str, Any], size_bytes: int) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+    """The columns with their frame, or cut into runs of rows so that each run's frame stays below ``size_bytes``.
 
     A single row is never cut. The size is measured, not estimated: a part that is too large is halved.
     """
     rows = len(columns["offset"])
-    if rows <= 1 or len(encode_frame(columns)) <= size_bytes:
-        yield columns
+    frame = encode_frame(columns)
+    if rows <= 1 or len(frame) <= size_bytes:
+        yield columns, frame
         return
     for part in (slice(0, rows // 2), slice(rows // 2, rows)):
         yield from frames_of({name: values[part] for name, values in columns.items()}, size_bytes)

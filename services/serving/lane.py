@@ -14,12 +14,13 @@ from millrace.contracts import topics
 from millrace.contracts.errors import ContractError
 from millrace.contracts.events import (
     AlertRaised,
+    DeploymentDecided,
     ObservationsRecorded,
     PredictionMade,
     SampleRecorded,
     ServingStatusReported,
 )
-from millrace.contracts.frames import encode_frame, frames_of
+from millrace.contracts.frames import frames_of
 from millrace.contracts.schemas import newest
 from millrace.contracts.topics import topic_name
 from millrace.telemetry import trace
@@ -96,7 +97,7 @@ class ServingLane:
             return await self._begin(wanted, outputs)
         if self._active is None or wanted.deployment.epoch > self._active.deployment.epoch:
             self._active = wanted
-            outputs.append(self._status(wanted))
+            outputs.append(self._status(wanted.deployment))
         if not records:
             return Step(outputs, positions={self._samples: self._next}, wait_s=0.05)
         with BATCH_SECONDS.labels("serving").time():
@@ -114,7 +115,7 @@ class ServingLane:
         self._active, self._began = first, True
         log.info("scoring begins", partition=self._number, offset=self._next, epoch=first.deployment.epoch)
         start = {self._samples: self._next}
-        return Step([*outputs, self._status(first)], positions=start, seek=start, wait_s=0.0)
+        return Step([*outputs, self._status(first.deployment)], positions=start, seek=start, wait_s=0.0)
 
     async def _take(self, records: Sequence[Record], active: Loaded) -> list[OutRecord]:
         """Score what the model in force can score, up to the first sample that needs another one; move ``_next``.
@@ -233,7 +234,7 @@ class ServingLane:
         """One frame, or as many as are needed for each to fit into a record."""
         outputs: list[OutRecord] = []
         from_offset = self._next
-        for part in frames_of(columns, FRAME_BYTES):
+        for part, frame in frames_of(columns, FRAME_BYTES):
             until_offset = int(part["offset"][-1]) + 1
             observations = ObservationsRecorded.model_construct(
                 model=self._context.project.model,
@@ -242,7 +243,7 @@ class ServingLane:
                 until_offset=until_offset,
                 epoch=active.deployment.epoch,
                 rows=len(part["offset"]),
-                frame=encode_frame(part),
+                frame=frame,
                 recorded_at_ms=now_ms,
             )
             value = self._context.codec.encode(self._observations, observations)
@@ -250,16 +251,17 @@ class ServingLane:
             from_offset = until_offset
         return outputs
 
-    def _status(self, active: Loaded, failed: str | None = None) -> OutRecord:
+    def _status(self, deployment: DeploymentDecided, refused: str | None = None) -> OutRecord:
+        """That the deployment is in force from here on; or, with a reason, that its model was refused."""
         status = ServingStatusReported(
-            model=self._context.project.model,
+            model=deployment.model,
             process=self._context.process,
             partition=self._number,
-            epoch=active.deployment.epoch,
-            version=active.version,
-            status="SERVING",
+            epoch=deployment.epoch,
+            version=deployment.traffic[0].version,
+            status="SERVING" if refused is None else "FAILED",
             from_offset=self._next,
-            reason=failed,
+            reason=refused,
             reported_at_ms=self._context.clock.now_ms(),
         )
         return self._control(topics.SERVING_STATUS.suffix, status)
@@ -272,16 +274,12 @@ class ServingLane:
                 continue
             self._reported.add(epoch)
             version, now_ms = deployment.traffic[0].version, self._context.clock.now_ms()
-            status = ServingStatusReported(
-                model=deployment.model, process=self._context.process, partition=self._number, epoch=epoch,
-                version=version, status="FAILED", from_offset=self._next, reason=reason, reported_at_ms=now_ms,
-            )  # fmt: skip
             alert = AlertRaised(
                 alert_id=f"alert/model-refused/{deployment.model}/{epoch}/{self._number}", service="serving",
                 severity="CRITICAL", reason="model-refused", subject=f"{deployment.model} version {version}",
                 message=f"{reason}; the last good version goes on", raised_at_ms=now_ms,
             )  # fmt: skip
-            outputs += [self._control(topics.SERVING_STATUS.suffix, status), self._control(topics.ALERTS.suffix, alert)]
+            outputs += [self._status(deployment, reason), self._control(topics.ALERTS.suffix, alert)]
         return outputs
 
     def _control(self, topic: str, event: ServingStatusReported | AlertRaised) -> OutRecord:

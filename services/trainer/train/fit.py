@@ -49,9 +49,7 @@ def _champion_metrics(task: FitTask) -> dict[str, float]:
         return {}
     try:
         scores = score(task.champion, task.holdout.x, len(task.label.classes))
-    except (
-        Exception
-    ) as error:  # onnxruntime's errors have no common base; a comparison that fails must not pass for none
+    except Exception as error:  # no common base in onnxruntime; a comparison that fails must not pass for none
         raise FitError(f"the champion cannot be scored on the hold-out rows: {error}") from error
     return measure(scores, task.holdout.y)
 
