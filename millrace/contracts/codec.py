@@ -9,11 +9,12 @@ Rules:
 - Writing needs no waiting: ``prepare`` fetches the ids once, ``encode`` is a plain function from then on.
 - Reading resolves the writer's schema, named by the id in the record, to the newest schema that this code knows. It
   waits only for the first record of an id; ids never change their meaning, so what is known is kept for ever.
+- Many records of one schema are read and written by the column where that is proven to be the same (``columnar.py``).
 - Whatever bytes come in, only ``ContractError`` (this record is at fault) or ``RegistryUnavailableError`` (nothing is
   decided about this record yet) comes out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +24,7 @@ from fastavro.validation import validate
 from pydantic import ValidationError
 
 from millrace.contracts import schemas
+from millrace.contracts.columnar import HEADER_BYTES, Columnar
 from millrace.contracts.errors import ContractError, ProjectError, UndecodableError
 from millrace.contracts.events import Event
 from millrace.contracts.project import Project
@@ -30,7 +32,6 @@ from millrace.contracts.schemas import JsonSchema, Schema, SchemaSource, row_sch
 from millrace.contracts.topics import TopicRow, subject, topic_name
 
 MAGIC = 0
-HEADER_BYTES = 5
 SHOWN_BYTES = 24  # enough of a bad record to recognise JSON, text or another magic in a dead letter's reason
 
 E = TypeVar("E", bound=Event)
@@ -53,6 +54,7 @@ class Codec:
         self._source = source
         self._writers: dict[str, _Writer] = {}
         self._by_id: dict[int, Schema] = {}
+        self._columnar: dict[str, Columnar | None] = {}
 
     async def prepare(self, project: Project, *rows: TopicRow) -> None:
         """Make the topics of these rows writable. Registers schemas that the registry does not have.
@@ -122,6 +124,50 @@ class Codec:
         assert data is not None, "schema_id_of refuses None"
         writer = self._by_id.get(schema_id) or await self._fetch(schema_id)
         return _read(data, writer, reader)
+
+    async def columnar(self, values: Sequence[bytes | None], reader: Schema) -> Columnar | None:
+        """What reads all these values by the column, or None if they are to be read one by one.
+
+        They must have one writer's schema, equal to the reader's and of types that are proven. Reading itself,
+        ``Columnar.decode``, is left to the caller, because it belongs into a thread.
+
+        Raises:
+            RegistryUnavailableError: the registry does not answer, so nothing is known about the records.
+        """
+        heads = {value[:HEADER_BYTES] if value else b"" for value in values}
+        if len(heads) != 1:
+            return None
+        head = heads.pop()
+        if len(head) < HEADER_BYTES or head[0] != MAGIC:
+            return None
+        schema_id = int.from_bytes(head[1:], "big")
+        try:
+            writer = self._by_id.get(schema_id) or await self._fetch(schema_id)
+        except ContractError:  # it is raised again for each of them, where it can be said which one it was
+            return None
+        return self.columnar_of(reader) if writer.canonical == reader.canonical else None
+
+    def columnar_of(self, schema: Schema) -> Columnar | None:
+        """The schema for columns; None if one of its types is not proven."""
+        if schema.canonical not in self._columnar:
+            self._columnar[schema.canonical] = Columnar.of(schema)
+        return self._columnar[schema.canonical]
+
+    def batch(self, topic: str, columns: Mapping[str, Any]) -> Any:
+        """Columns by field name (Arrow arrays, or what Arrow makes them of) as a batch for :meth:`encode_columns`."""
+        return self._writable(topic).batch(columns)
+
+    def encode_columns(self, topic: str, batch: Any) -> list[bytes]:
+        """Each row of a ``pyarrow.RecordBatch`` as this topic's value. The topic must be prepared.
+
+        The columns are those of ``columnar_of`` the topic's schema, which must have one. May be called in a thread.
+        """
+        return self._writable(topic).encode(batch, self._writers[topic].prefix)
+
+    def _writable(self, topic: str) -> Columnar:
+        columnar = self.columnar_of(self._writers[topic].schema)
+        assert columnar is not None, f"{topic}: its schema is ours, and a test holds it to be proven"
+        return columnar
 
     async def writer_schema(self, data: bytes | None) -> Schema:
         """The schema that these bytes were written with. Raises like :meth:`decode`."""

@@ -58,6 +58,11 @@ class Schema:
         """The record's name without its namespace."""
         return str(self.raw["name"]).rpartition(".")[2]
 
+    @property
+    def field_names(self) -> list[str]:
+        """The record's fields, in their order."""
+        return [field["name"] for field in self.parsed["fields"]]
+
     @classmethod
     def of(cls, raw: JsonSchema) -> "Schema":
         """Parse a record's schema. Raises ``ProjectError`` if it is not valid Avro, or not a record."""
