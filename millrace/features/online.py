@@ -1,11 +1,14 @@
-"""Features of one entity, one row at a time.
+"""Features of one entity, one row at a time: the definition that ``batch.py`` computes for whole runs of rows.
 
 ``EntityFeatures`` holds, for each field that some feature looks back on, just as many values as the longest look-back
 needs, and as many known labels. Feeding the same rows and labels in the same order gives the same values anywhere:
 ingest computes them live, recovery replays them from the samples log, and offline work can do the same over a table.
+
+**How a mean is summed.** In plain float64 additions, from the newest value to the oldest, beginning at 0.0; a missing
+value adds nothing. The order is a part of the definition: it depends on the entity's rows alone, never on how they were
+cut into batches, so every way of computing a feature gives the same bits.
 """
 
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -100,11 +103,16 @@ def _ago(kept: deque[float], rows: int) -> float:
 
 
 def _mean(kept: deque[float], rows: int) -> float:
-    """Mean of the newest ``rows`` present values; summed exactly, so that the order of arrival cannot matter."""
-    present = [value for value in islice(kept, rows) if value == value]  # noqa: PLR0124  # NaN differs from itself
-    return math.fsum(present) / len(present) if present else NAN
+    """Mean of the newest ``rows`` values, of these the present ones."""
+    total, present = 0.0, 0
+    for value in islice(kept, rows):  # no sum(): from Python 3.12 on it compensates, which is another result
+        if value == value:  # noqa: PLR0124  # NaN differs from itself
+            total += value
+            present += 1
+    return total / present if present else NAN
 
 
 def _share(kept: deque[float], rows: int, test: Callable[[float], bool]) -> float:
+    """Share of those that pass the test, among the newest ``rows`` values, of these the present ones."""
     present = [value for value in islice(kept, rows) if value == value]  # noqa: PLR0124  # NaN differs from itself
     return sum(map(test, present)) / len(present) if present else NAN

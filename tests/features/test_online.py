@@ -1,6 +1,8 @@
 """Streaming features: each kind against its definition, and look-back that is just long enough."""
 
 import math
+from functools import reduce
+from operator import add
 
 import pytest
 from hypothesis import given
@@ -66,11 +68,12 @@ def test_each_kind_over_labels(one, expected):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40), st.integers(1, 10))
 def test_rolling_mean_equals_the_mean_of_the_newest_rows(rows, width):
-    """Against the plain definition, for any rows and width."""
+    """To the bit, when added one by one from the newest to the oldest; and near the exact mean."""
     found = values_of(spec("rolling_mean", field="x", rows=width), rows)
-    expected = [math.fsum(rows[max(0, end - width) : end]) / min(width, end) for end in range(1, len(rows) + 1)]
+    newest_first = [rows[max(0, end - width) : end][::-1] for end in range(1, len(rows) + 1)]
 
-    assert expected == found
+    assert [reduce(add, seen, 0.0) / len(seen) for seen in newest_first] == found
+    assert [pytest.approx(math.fsum(seen) / len(seen), abs=1e-8) for seen in newest_first] == found
 
 
 def test_look_back_is_as_long_as_the_longest_need():
