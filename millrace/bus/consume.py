@@ -21,7 +21,7 @@ from millrace.bus.transport import GroupMember, Producer, Transport
 from millrace.bus.types import OutRecord, Record, TopicPartition
 from millrace.contracts.errors import FencedError, MillraceError
 from millrace.telemetry.log import get_logger
-from millrace.telemetry.metrics import LANE_RECOVERIES
+from millrace.telemetry.metrics import LAG_RECORDS, LANE_RECOVERIES, STABLE_LAG_RECORDS
 
 log = get_logger(__name__)
 
@@ -179,6 +179,7 @@ class Lanes:
         """Fetch, process, commit. ``positions`` (by topic, as committed) is brought up to date."""
         wanted = [topic for topic in self._topics if topic not in last.paused]
         records = await member.fetch(number, wanted, self._max_records, last.wait_s)
+        self._measure(member, number)
         step = await lane.process(records, {topic: member.caught_up(topic, number) for topic in self._topics})
         moved = {topic: offset for topic, offset in step.positions.items() if positions.get(topic) != offset}
         if step.outputs or moved:
@@ -190,6 +191,13 @@ class Lanes:
         for topic, offset in step.seek.items():
             member.seek(topic, number, offset)
         return step
+
+    def _measure(self, member: GroupMember, number: int) -> None:
+        for topic in self._topics:
+            lag = member.lag(topic, number)
+            if lag is not None:
+                LAG_RECORDS.labels(self._service, topic, number).set(lag.records)
+                STABLE_LAG_RECORDS.labels(self._service, topic, number).set(lag.hidden)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -5,7 +5,6 @@ letters of a connector list ours too. ``millrace.reason`` holds the stable slug.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from millrace.bus.types import RECORD_BYTES_MAX, Headers, OutRecord, Record
 
@@ -51,8 +50,8 @@ def _cut(letter: OutRecord, record: Record, added: Headers, reason: str) -> OutR
     """
     value = record.value or b""
     size = (TRUNCATED, str(len(value)).encode())
-    bare = replace(letter, key=None, value=b"", headers=(*added, (REASON, reason.encode()), size))
-    return replace(bare, value=value[: max(0, RECORD_BYTES_MAX - bare.size_bytes - SPARE_BYTES)])
+    bare = letter._replace(key=None, value=b"", headers=(*added, (REASON, reason.encode()), size))
+    return bare._replace(value=value[: max(0, RECORD_BYTES_MAX - bare.size_bytes - SPARE_BYTES)])
 
 
 def why(record: Record) -> dict[str, str]:

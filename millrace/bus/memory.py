@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from millrace.bus.clock import Clock
 from millrace.bus.memory_log import SESSION_TIMEOUT_S, TRANSACTION_TIMEOUT_S, CommitFault, Membership, MemoryLog
 from millrace.bus.transport import GroupListener, Handler
-from millrace.bus.types import RECORD_BYTES_MAX, Bounds, OutRecord, Record, TopicPartition
+from millrace.bus.types import RECORD_BYTES_MAX, Bounds, Lag, OutRecord, Record, TopicPartition
 from millrace.contracts.errors import (
     BusError,
     RecordTooLargeError,
@@ -283,6 +283,14 @@ class MemoryMember:
         """Whether all that was stable during the number's last fetch has been fetched. False while unknown."""
         at = TopicPartition(topic, number)
         return at in self._stable and self._positions[at] >= self._stable[at]
+
+    def lag(self, topic: str, number: int) -> Lag | None:
+        """How far behind its reader of that partition is; None before the first fetch."""
+        at = TopicPartition(topic, number)
+        if at not in self._stable:
+            return None
+        stable = self._stable[at]
+        return Lag(max(0, stable - self._positions[at]), max(0, self._log.end_of(at) - stable))
 
     async def close(self) -> None:
         """Leave the group."""

@@ -116,6 +116,10 @@ class MemoryLog:
         partition = self._at(at)
         return Bounds(partition.begin, partition.stable)
 
+    def end_of(self, at: TopicPartition) -> int:
+        """The offset after the newest record, of an open transaction too."""
+        return self._at(at).end
+
     def read(self, at: TopicPartition, start: int, max_records: int) -> tuple[list[Record], int]:
         """Up to ``max_records`` visible records from ``start``, and the position after them."""
         partition = self._at(at)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from millrace.bus import failpoints
 from millrace.bus.clock import SystemClock
 from millrace.bus.context import Context, Service
 from millrace.bus.kafka import KafkaTransport
@@ -29,6 +30,7 @@ def main(name: str, settings: ServiceSettings, build: Callable[[Context], Servic
     log.configure(name, settings.log_level)
     logger = log.get_logger("millrace.service")
     try:
+        failpoints.install(settings.failpoints or "")
         asyncio.run(_run(name, settings, build))
     except MillraceError as error:
         logger.error("stopped", error=str(error), kind=type(error).__name__)  # noqa: TRY400  # the message is enough

@@ -28,7 +28,7 @@ handler ends ``subscribe`` with that exception: nothing is skipped.
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from millrace.bus.types import Bounds, OutRecord, Record, TopicPartition
+from millrace.bus.types import Bounds, Lag, OutRecord, Record, TopicPartition
 from millrace.contracts.topics import TopicSpec
 
 Handler = Callable[[Record], Awaitable[None]]
@@ -88,6 +88,10 @@ class GroupMember(Protocol):
 
         It is known of every topic that has been sought, also of one that the fetch left out or had no room for.
         """
+        ...
+
+    def lag(self, topic: str, number: int) -> Lag | None:
+        """How far behind its reader of that partition is, as the broker last told it; None while unknown."""
         ...
 
     async def failure(self) -> None:

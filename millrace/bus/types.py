@@ -1,6 +1,9 @@
-"""The records that travel on the bus."""
+"""The records that travel on the bus.
 
-from dataclasses import dataclass, field
+They are named tuples because there are hundreds of thousands of them in a second: one is made in a third of the time
+that a frozen dataclass takes.
+"""
+
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -23,8 +26,14 @@ class Bounds(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Lag(NamedTuple):
+    """How far behind a reader is, in offsets: ``records`` it could read, ``hidden`` ones wait for a transaction."""
+
+    records: int
+    hidden: int
+
+
+class Record(NamedTuple):
     """A record as read from the log. ``timestamp_ms`` is its log time in milliseconds since the epoch."""
 
     topic: str
@@ -40,18 +49,17 @@ class Record:
         return next((value for key, value in self.headers if key == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class OutRecord:
+class OutRecord(NamedTuple):
     """A record to be written. ``partition`` of None lets the key decide, with murmur2 as Java clients do."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     partition: int | None = None
-    headers: Headers = field(default=())
+    headers: Headers = ()
 
     @property
     def size_bytes(self) -> int:
         """Key, value and headers, as counted against ``RECORD_BYTES_MAX``."""
-        headers = sum(len(name) + len(value) for name, value in self.headers)
+        headers = sum(len(name) + len(value) for name, value in self.headers) if self.headers else 0
         return len(self.key or b"") + len(self.value or b"") + headers

@@ -33,6 +33,9 @@ class ServiceSettings(BaseSettings):
     kafka_sasl_password: SecretStr | None = Field(None, description="With which password.")
     log_level: str = Field("INFO", description="Least severe level that is logged.")
     session_timeout_ms: int = Field(6000, ge=1000, description="After this long without a heartbeat it is replaced.")
+    failpoints: str | None = Field(
+        None, description="For tests: where the process shall die, see millrace/bus/failpoints.py."
+    )
 
     @model_validator(mode="after")
     def _sasl_has_a_name(self) -> Self:

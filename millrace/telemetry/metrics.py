@@ -5,6 +5,8 @@ Names follow the Prometheus rules: base units, the unit last, ``_total`` on coun
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from millrace.telemetry.batch_histogram import BatchHistogram
+
 LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 LANE_RECOVERIES = Counter(
@@ -13,14 +15,24 @@ LANE_RECOVERIES = Counter(
 RECORDS_IN = Counter("millrace_records_in_total", "Records taken from the bus, by topic.", ["service", "topic"])
 RECORDS_OUT = Counter("millrace_records_out_total", "Records written to the bus, by topic.", ["service", "topic"])
 DEAD_LETTERS = Counter("millrace_dead_letters_total", "Records refused, by reason.", ["stream", "reason"])
+LAG_RECORDS = Gauge(
+    "millrace_lag_records",
+    "Offsets between what a lane has taken in and the last stable offset, as of its last fetch.",
+    ["service", "topic", "partition"],
+)
+STABLE_LAG_RECORDS = Gauge(
+    "millrace_stable_lag_records",
+    "Offsets between the last stable offset and the end: what open transactions hide from read_committed readers.",
+    ["service", "topic", "partition"],
+)
 BATCH_SECONDS = Histogram(
     "millrace_batch_seconds", "Time to process one micro-batch.", ["service"], buckets=LATENCY_BUCKETS_S
 )
-EVENT_TO_PREDICTION_SECONDS = Histogram(
+EVENT_TO_PREDICTION_SECONDS = BatchHistogram(
     "millrace_event_to_prediction_seconds",
     "Log time of an event to the scoring of its micro-batch.",
-    ["model"],
-    buckets=LATENCY_BUCKETS_S,
+    "model",
+    LATENCY_BUCKETS_S,
 )
 MODEL_VERSION = Gauge("millrace_model_version", "Version of the model that this process serves.", ["model"])
 MODEL_EPOCH = Gauge("millrace_model_epoch", "Epoch of the deployment that this process serves.", ["model"])

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from millrace.bus.context import Context
+from millrace.bus.failpoints import failpoint
 from millrace.bus.retry import backoff_s
 from millrace.bus.tasks import InThread
 from millrace.bus.transport import Producer
@@ -202,6 +203,7 @@ class Decider:
     async def _commit(self, events: Sequence[Event], producer: Producer) -> None:
         """Write all events in one transaction, and only then believe them."""
         records = [self._record(event) for event in events]
+        failpoint("registry.mid-decision")
         offsets = await producer.commit(records)
         for event, record, offset in zip(events, records, offsets, strict=True):
             self._state = evolve(self._state, event)

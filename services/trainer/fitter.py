@@ -18,6 +18,7 @@ from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
+from millrace.bus.failpoints import failpoint
 from millrace.bus.retry import backoff_s
 from millrace.telemetry.log import get_logger
 from services.trainer.answer import Limits, unpack
@@ -148,6 +149,7 @@ def _ask(process: ForkServerProcess, tasks: Connection, task: FitTask) -> FitRes
     """Hand over the task and wait for the answer or the end of the child, whichever is first."""
     try:
         tasks.send(task)
+        failpoint("train.in-fit")
         if tasks in connection.wait([tasks, process.sentinel]):
             return unpack(tasks.recv_bytes())
     except (EOFError, OSError):

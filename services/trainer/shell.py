@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from millrace.bus.context import Context
+from millrace.bus.failpoints import failpoint
 from millrace.bus.retry import backoff_s
 from millrace.bus.tasks import InThread, run_together
 from millrace.bus.types import Record
@@ -149,6 +150,7 @@ class TrainerService:
             content, fault = await self._champion_file(champion)
             result = await self._fit(self._task(window, content))
             digest = await self._ask_store(self._artifacts.put, result.artifact)
+            failpoint("train.between-artifact-and-event")
         except (FitError, ArtifactError, OSError, *UNREADABLE) as error:
             await self._say(core.failed(started, str(error), self._now_ms()))
         else:

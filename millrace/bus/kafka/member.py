@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from millrace.bus.kafka.reader import Reader
 from millrace.bus.kafka.settings import KafkaSettings, stop
 from millrace.bus.transport import GroupListener
-from millrace.bus.types import Record, TopicPartition
+from millrace.bus.types import Lag, Record, TopicPartition
 from millrace.contracts.errors import BusError, TopicMismatchError
 from millrace.telemetry.log import get_logger
 
@@ -199,6 +199,11 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         at = TopicPartition(topic, number)
         reader, end = self._readers.get(at), self._looks.get(number, {}).get(at)
         return reader is not None and end is not None and reader.position >= end
+
+    def lag(self, topic: str, number: int) -> Lag | None:
+        """How far behind its reader of that partition is, as the broker last told it; None while unknown."""
+        reader = self._readers.get(TopicPartition(topic, number))
+        return None if reader is None else reader.lag
 
     async def close(self) -> None:
         """Leave the group. Never raises."""

@@ -9,12 +9,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
+from millrace.bus.failpoints import failpoint
 from millrace.bus.kafka.settings import KafkaSettings, stop
 from millrace.bus.partitioner import partition_of
 from millrace.bus.types import RECORD_BYTES_MAX, OutRecord, TopicPartition
 from millrace.contracts.errors import FencedError, RecordTooLargeError, UnclearError
 
 UNCLEAR = (KafkaError, TimeoutError, OSError, AssertionError, asyncio.InvalidStateError)  # the last two are aiokafka's
+NO_HEADERS: list[tuple[str, bytes]] = []  # aiokafka wants a list, and only reads it
 BATCH_BYTES_MAX = RECORD_BYTES_MAX + 40_000  # room for the framing of one largest record; below the broker's 1,048,588
 
 
@@ -66,48 +68,68 @@ class KafkaProducer:
     ) -> list[int]:
         await self._producer.begin_transaction()
         self._open = True
+        failpoint("commit.begin")
         if positions:  # first, or an abort between the two hangs (aiokafka#1004)
             assert group is not None, "positions belong to a group"
             offsets = {KafkaPartition(*at): offset for at, offset in positions.items()}
             await self._producer.send_offsets_to_transaction(offsets, group)
+            failpoint("commit.after-offsets")
         written = await self._write(records)
+        failpoint("commit.before-end")
         self._open = False  # from here on only the broker knows
         await self._producer.commit_transaction()
+        failpoint("commit.after-end")
         return written
 
     async def _write(self, records: Sequence[OutRecord]) -> list[int]:
         """Send the records in batches, one sequence for each partition, and wait for the offset of each."""
-        places: dict[KafkaPartition, list[int]] = {}
+        places: dict[tuple[str, int | None], list[int]] = {}
         for place, record in enumerate(records):
-            number = record.partition
-            if number is None:
-                number = partition_of(record.key, len(await self._producer.partitions_for(record.topic)))
-            places.setdefault(KafkaPartition(record.topic, number), []).append(place)
-        sent = [await self._send(at, mine, records) for at, mine in places.items()]
+            places.setdefault((record.topic, record.partition), []).append(place)
+        sent: list[tuple[asyncio.Future[Any], list[int]]] = []
+        for (topic, number), mine in (await self._placed(places, records)).items():
+            sent += await self._send(topic, number, mine, records)
         offsets = [0] * len(records)
-        for batch in sent:
-            for written, mine in batch:
-                base = (await written).offset
-                if base < 0:  # a repeat of a batch that the broker has, but whose place it has forgotten
-                    raise UnclearError(f"{self._id}: the broker does not say where it put a batch")
-                for place, index in enumerate(mine):
-                    offsets[index] = base + place
+        for written, mine in sent:
+            base = (await written).offset
+            failpoint("commit.mid-send")
+            if base < 0:  # a repeat of a batch that the broker has, but whose place it has forgotten
+                raise UnclearError(f"{self._id}: the broker does not say where it put a batch")
+            for place, index in enumerate(mine):
+                offsets[index] = base + place
         return offsets
 
+    async def _placed(
+        self, places: Mapping[tuple[str, int | None], list[int]], records: Sequence[OutRecord]
+    ) -> dict[tuple[str, int], list[int]]:
+        """The same places, with a partition for the records that leave it to their key."""
+        placed: dict[tuple[str, int], list[int]] = {}
+        for (topic, number), mine in places.items():
+            if number is not None:
+                placed.setdefault((topic, number), []).extend(mine)
+                continue
+            count = len(await self._producer.partitions_for(topic))
+            for place in mine:
+                placed.setdefault((topic, partition_of(records[place].key, count)), []).append(place)
+        for mine in placed.values():
+            mine.sort()  # their order within a partition is the order in which they were given
+        return placed
+
     async def _send(
-        self, at: KafkaPartition, places: list[int], records: Sequence[OutRecord]
+        self, topic: str, number: int, places: list[int], records: Sequence[OutRecord]
     ) -> list[tuple[asyncio.Future[Any], list[int]]]:
+        """One or more batches. What is large was checked before: a record that an empty batch refuses is a defect."""
         sent: list[tuple[asyncio.Future[Any], list[int]]] = []
         batch, mine = self._producer.create_batch(), list[int]()
         for place in places:
             record = records[place]
-            fields = {"key": record.key, "value": record.value, "headers": list(record.headers), "timestamp": None}
-            if batch.append(**fields) is None:
-                sent.append((await self._producer.send_batch(batch, at.topic, partition=at.partition), mine))
+            headers = list(record.headers) if record.headers else NO_HEADERS
+            if batch.append(key=record.key, value=record.value, headers=headers, timestamp=None) is None:
+                sent.append((await self._producer.send_batch(batch, topic, partition=number), mine))
                 batch, mine = self._producer.create_batch(), []
-                batch.append(**fields)
+                batch.append(key=record.key, value=record.value, headers=headers, timestamp=None)
             mine.append(place)
-        sent.append((await self._producer.send_batch(batch, at.topic, partition=at.partition), mine))
+        sent.append((await self._producer.send_batch(batch, topic, partition=number), mine))
         return sent
 
     async def close(self) -> None:

@@ -7,19 +7,13 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from millrace.bus.kafka.settings import KafkaSettings, bounded, stop
-from millrace.bus.types import Record, TopicPartition
+from millrace.bus.types import Lag, Record, TopicPartition
 from millrace.contracts.errors import BusError, OffsetGoneError
 
 
 def _record(message: Any) -> Record:
     return Record(
-        message.topic,
-        message.partition,
-        message.offset,
-        message.timestamp,
-        message.key,
-        message.value,
-        message.headers,
+        message.topic, message.partition, message.offset, message.timestamp, message.key, message.value, message.headers
     )
 
 
@@ -45,6 +39,7 @@ class Reader:
                 isolation_level="read_committed",
                 auto_offset_reset="none",
                 enable_auto_commit=False,
+                max_partition_fetch_bytes=self._settings.fetch_bytes,
             )
             self._consumer = consumer
             try:
@@ -74,6 +69,15 @@ class Reader:
             raise BusError(f"reading {self.at}: {error!r}") from error
         self.left = (consumer.last_stable_offset(self._partition) or 0) - self.position
         return [_record(message) for message in found.get(self._partition, ())]
+
+    @property
+    def lag(self) -> Lag | None:
+        """How far the newest answer of the broker lies ahead; None while there was none."""
+        end = self._consumer and self._consumer.highwater(self._partition)
+        stable = self._consumer and self._consumer.last_stable_offset(self._partition)
+        if end is None or stable is None:
+            return None
+        return Lag(max(0, stable - self.position), max(0, end - stable))
 
     async def close(self) -> None:
         """Close the connection. Never raises."""
