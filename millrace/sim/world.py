@@ -146,7 +146,7 @@ class Simulation:
                 context, artifacts=store, database_url=database, in_thread=inline
             ),
             "trainer": lambda context: TrainerService(context, artifacts=store, fit=fit, in_thread=inline),
-            "ingest": lambda context: IngestService(context, max_records=200, trace_share=0.01),
+            "ingest": lambda context: IngestService(context, max_records=200, trace_share=0.01, in_thread=inline),
             "serving": lambda context: ServingService(
                 context, artifacts=str(self._folder / "artifacts"), max_records=200, in_thread=inline
             ),

@@ -14,35 +14,30 @@ and has not arrived. So a live stream is not delayed at all, and a missing label
 duplicate, and so is a second label of one event. A label whose event is not among them has no event to join.
 
 **Recovery.** ``replay_event`` and ``replay_label`` take what the samples log holds and lead to the same state as
-``advance`` did when it was written: the log is the state.
+``advance`` did when it was written: the log is the state. What the rows are worth (features, profile) is ``rows.py``.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from millrace.contracts.events import FeatureProfile
 from millrace.contracts.feature_spec import LabelLag, LabelMean, LabelShare
 from millrace.contracts.project import Project
-from millrace.features.online import EntityFeatures
-from services.ingest.profile import RunningProfile
 
 
-@dataclass(frozen=True, slots=True)
-class EventArrived:
-    """A valid event. ``origin`` is whatever the caller wants back with the outcome."""
+class EventArrived(NamedTuple):
+    """A valid event. ``origin`` is whatever the caller wants back with the outcome; ``values`` are for features."""
 
     origin: Any
     received_s: float
     event_id: str
     entity: str
     time_ms: int
-    values: Mapping[str, object]
+    values: Sequence[float]
 
 
-@dataclass(frozen=True, slots=True)
-class LabelArrived:
+class LabelArrived(NamedTuple):
     """A label that can be read; whether its event exists is seen when its turn comes."""
 
     origin: Any
@@ -61,69 +56,41 @@ class Refused:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """An event to be written to the samples log, with its features."""
-
-    arrival: EventArrived
-    features: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotDue:
-    """The rows written so far make a training set: this record's own offset is the last one in it."""
-
-    rows: int
-    labelled_rows: int
-    from_time_ms: int
-    until_time_ms: int
-    profile: tuple[FeatureProfile, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(NamedTuple):
     """A label to be written to the samples log, with the entity of its event."""
 
     arrival: LabelArrived
     entity: str
-    snapshot: SnapshotDue | None
 
 
-Outcome = Admitted | Joined | Refused
-
-
-@dataclass(slots=True)
-class _Seen:
-    entity: str
-    labelled: bool = False
+Outcome = EventArrived | Joined | Refused
+"""An event that is admitted comes out as it arrived."""
 
 
 class State:
-    """Everything that ingest knows about one partition. Mutable for speed; only its own methods change it."""
+    """Which ids one partition knows and what waits for its turn. Only its own methods change it."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._entities: dict[str, EntityFeatures] = {}
-        self._seen: dict[str, _Seen] = {}
-        self._due: dict[str, dict[str, float]] = {}
+        self._delay_ms = project.label.delay_s * 1000
         self._waits_for_labels = any(isinstance(spec, LabelLag | LabelMean | LabelShare) for spec in project.features)
+        self._entity_of: dict[str, str] = {}  # of the newest event ids
+        self._ids: deque[str] = deque()  # the same, oldest first: the first key of a dict that shrinks in front is slow
+        self._labelled: set[str] = set()
+        self._due: dict[str, deque[tuple[float, str]]] = {}  # by entity: when the label of which event is due
         self._events: deque[EventArrived | Refused] = deque()
         self._labels: deque[LabelArrived | Refused] = deque()
         self._queued_ids: dict[str, int] = {}
-        self._profile = RunningProfile(project.feature_names)
-        self.rows = 0
-        self.labelled_rows = 0
-        self.from_time_ms = 0
-        self.until_time_ms = 0
 
     # ---- what arrives ------------------------------------------------------------------------------------------
 
     def offer_events(self, arrivals: Sequence[EventArrived | Refused]) -> None:
         """Queue what was read from the events topic, in its order."""
+        self._events.extend(arrivals)
+        queued = self._queued_ids
         for arrival in arrivals:
-            self._events.append(arrival)
             if isinstance(arrival, EventArrived):
-                self._queued_ids[arrival.event_id] = self._queued_ids.get(arrival.event_id, 0) + 1
+                queued[arrival.event_id] = queued.get(arrival.event_id, 0) + 1
 
     def offer_labels(self, arrivals: Sequence[LabelArrived | Refused]) -> None:
         """Queue what was read from the labels topic, in its order."""
@@ -155,37 +122,34 @@ class State:
             labels_caught_up: the same for the labels topic.
         """
         outcomes: list[Outcome] = []
-        wait_s = self._project.label.wait_ms / 1000
-        while self._events or self._labels:
-            event = self._events[0] if self._events else None
-            label = self._labels[0] if self._labels else None
-            if isinstance(event, Refused) or isinstance(label, Refused):
-                outcomes.append(self._refused())
-            elif label is not None and self._label_goes(
-                label, event, now_s - wait_s, events_caught_up=events_caught_up
-            ):
-                outcomes.append(self._decide_label())
-            elif event is not None and self._event_goes(
-                event, label, now_s - wait_s, labels_caught_up=labels_caught_up
-            ):
-                outcomes.append(self._decide_event())
+        since_s = now_s - self._project.label.wait_ms / 1000
+        events, labels = self._events, self._labels
+        while events or labels:
+            event = events[0] if events else None
+            label = labels[0] if labels else None
+            if isinstance(event, Refused):
+                outcomes.append(event)
+                events.popleft()
+            elif isinstance(label, Refused):
+                outcomes.append(label)
+                labels.popleft()
+            elif label is not None and self._label_goes(label, event, since_s, events_caught_up=events_caught_up):
+                labels.popleft()
+                outcomes.append(self._decide_label(label))
+            elif event is not None and self._event_goes(event, label, since_s, labels_caught_up=labels_caught_up):
+                events.popleft()
+                outcomes.append(self._decide_event(event))
             else:
                 break
         return outcomes
-
-    def _refused(self) -> Refused:
-        queue = self._events if self._events and isinstance(self._events[0], Refused) else self._labels
-        refused = queue.popleft()
-        assert isinstance(refused, Refused), "only called with a refused record in front"
-        return refused
 
     def _label_goes(
         self, label: LabelArrived, event: EventArrived | None, waited_since_s: float, *, events_caught_up: bool
     ) -> bool:
         """Whether the label is next: its event is known, and no earlier event can still come; or it waited enough."""
-        if label.event_id not in self._seen and label.event_id in self._queued_ids:
+        if label.event_id not in self._entity_of and label.event_id in self._queued_ids:
             return False
-        if event is not None and (label.event_id in self._seen or event.time_ms < label.time_ms):
+        if event is not None and (label.event_id in self._entity_of or event.time_ms < label.time_ms):
             return label.time_ms <= event.time_ms  # an earlier event goes first, and may be the label's own
         return (event is not None or events_caught_up) and label.received_s <= waited_since_s
 
@@ -194,83 +158,69 @@ class State:
     ) -> bool:
         """Whether the event is next: every label that its features may use is in, or it waited enough."""
         if label is not None:
-            orphan = label.event_id not in self._seen and label.event_id not in self._queued_ids
+            orphan = label.event_id not in self._entity_of and label.event_id not in self._queued_ids
             return not (orphan and label.time_ms <= event.time_ms)
         if not labels_caught_up:
             return False
         due = self._due.get(event.entity)
-        if not due or next(iter(due.values())) > event.time_ms:  # oldest first, as the events came
+        while due and due[0][1] in self._labelled:
+            due.popleft()
+        if not due or due[0][0] > event.time_ms:  # oldest first, as the events came
             return True
         if event.received_s > waited_since_s:
             return False
-        for event_id in [event_id for event_id, due_ms in due.items() if due_ms <= event.time_ms]:
-            del due[event_id]
+        self._due[event.entity] = deque(one for one in due if one[0] > event.time_ms)
         return True
 
-    def _decide_event(self) -> Outcome:
-        event = self._events.popleft()
-        assert isinstance(event, EventArrived), "refused records are taken out before"
-        left = self._queued_ids[event.event_id] - 1
+    def _decide_event(self, event: EventArrived) -> Outcome:
+        event_id = event.event_id
+        left = self._queued_ids[event_id] - 1
         if left:
-            self._queued_ids[event.event_id] = left
+            self._queued_ids[event_id] = left
         else:
-            del self._queued_ids[event.event_id]
-        if event.event_id in self._seen:
-            return Refused(event.origin, "duplicate-event", f"event id {event.event_id!r} was already admitted")
-        return Admitted(event, self.replay_event(event.event_id, event.entity, event.time_ms, event.values))
+            del self._queued_ids[event_id]
+        if event_id in self._entity_of:
+            return Refused(event.origin, "duplicate-event", f"event id {event_id!r} was already admitted")
+        self.replay_event(event_id, event.entity, event.time_ms)
+        return event
 
-    def _decide_label(self) -> Outcome:
-        label = self._labels.popleft()
-        assert isinstance(label, LabelArrived), "refused records are taken out before"
-        seen = self._seen.get(label.event_id)
-        if seen is None:
+    def _decide_label(self, label: LabelArrived) -> Outcome:
+        event_id = label.event_id
+        entity = self._entity_of.get(event_id)
+        if entity is None:
             return Refused(
                 label.origin,
                 "label-without-event",
-                f"no event {label.event_id!r} among the newest {self._project.dedupe.events} of this partition",
+                f"no event {event_id!r} among the newest {self._project.dedupe.events} of this partition",
             )
-        if seen.labelled:
-            return Refused(label.origin, "duplicate-label", f"event {label.event_id!r} already has a label")
-        self.replay_label(label.event_id, label.label)
-        return Joined(label, seen.entity, self.snapshot_due())
+        if event_id in self._labelled:
+            return Refused(label.origin, "duplicate-label", f"event {event_id!r} already has a label")
+        self._labelled.add(event_id)
+        return Joined(label, entity)
 
     # ---- what is remembered ------------------------------------------------------------------------------------
 
-    def replay_event(self, event_id: str, entity: str, time_ms: int, values: Mapping[str, object]) -> tuple[float, ...]:
-        """Take in an admitted event and return its features."""
-        memory = self._entities.get(entity)
-        if memory is None:
-            memory = self._entities[entity] = EntityFeatures(self._project.features)
-        features = memory.row(values)
-        self._remember(event_id, entity)
+    def replay_event(self, event_id: str, entity: str, time_ms: int) -> None:
+        """Take in an admitted event."""
+        if len(self._ids) >= self._project.dedupe.events:
+            self._forget(self._ids.popleft())
+        self._entity_of[event_id] = entity
+        self._ids.append(event_id)
         if self._waits_for_labels:
-            self._due.setdefault(entity, {})[event_id] = time_ms + self._project.label.delay_s * 1000
-        self._profile.add(features)
-        self.from_time_ms = min(self.from_time_ms, time_ms) if self.rows else time_ms
-        self.until_time_ms = max(self.until_time_ms, time_ms) if self.rows else time_ms
-        self.rows += 1
-        return features
+            due = self._due.get(entity)
+            if due is None:
+                due = self._due[entity] = deque()
+            due.append((time_ms + self._delay_ms, event_id))
 
-    def replay_label(self, event_id: str, label: float) -> None:
-        """Take in a joined label. A label whose event is remembered no more is ignored."""
-        seen = self._seen.get(event_id)
-        if seen is None:
-            return
-        seen.labelled = True
-        self._entities[seen.entity].label(label)
-        self._due.get(seen.entity, {}).pop(event_id, None)
-        self.labelled_rows += 1
+    def replay_label(self, event_id: str) -> bool:
+        """Take in a joined label. Whether its event is still remembered; if not, the label has no effect."""
+        if event_id not in self._entity_of:
+            return False
+        self._labelled.add(event_id)
+        return True
 
-    def snapshot_due(self) -> SnapshotDue | None:
-        """What to announce if the label just taken in completes a snapshot; None otherwise."""
-        if not self.labelled_rows or self.labelled_rows % self._project.training.snapshot_every_rows:
-            return None
-        return SnapshotDue(
-            self.rows, self.labelled_rows, self.from_time_ms, self.until_time_ms, self._profile.summary()
-        )
-
-    def _remember(self, event_id: str, entity: str) -> None:
-        if len(self._seen) >= self._project.dedupe.events:
-            oldest = next(iter(self._seen))
-            self._due.get(self._seen.pop(oldest).entity, {}).pop(oldest, None)
-        self._seen[event_id] = _Seen(entity)
+    def _forget(self, event_id: str) -> None:
+        due = self._due.get(self._entity_of.pop(event_id))
+        if due and due[0][1] == event_id:  # what stands before it was forgotten before it
+            due.popleft()
+        self._labelled.discard(event_id)

@@ -6,9 +6,11 @@ to this partition under the right one, and only about one in ``partitions`` does
 """
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from millrace.bus.partitioner import partition_of
+from millrace.bus.types import Record
 
 ENOUGH_KEYS = 12  # with 2 partitions, keys that fit both hashes by chance: 1 in 2^12
 
@@ -27,6 +29,13 @@ class KeyHash:
             return
         places = {"murmur2": partition_of(key, self.partitions), "CRC32": zlib.crc32(key) % self.partitions}
         self._fits[key] = frozenset(name for name, place in places.items() if place == self.partition)
+
+    def see_all(self, records: Iterable[Record]) -> None:
+        """Take the records' keys into account; costs nothing once enough were seen."""
+        for record in records:
+            if len(self._fits) >= ENOUGH_KEYS:
+                return
+            self.see(record.key)
 
     @property
     def verdict(self) -> str | None:

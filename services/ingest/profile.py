@@ -19,8 +19,7 @@ class RunningProfile:
     """Summary of the rows added so far.
 
     >>> profile = RunningProfile(["x"])
-    >>> for value in (1.0, 3.0, float("nan")):
-    ...     profile.add((value,))
+    >>> profile.add(np.array([[1.0], [3.0], [float("nan")]]))
     >>> [(one.name, one.mean, one.std, round(one.missing_share, 3)) for one in profile.summary()]
     [('x', 2.0, 1.0, 0.333)]
     """
@@ -28,7 +27,8 @@ class RunningProfile:
     def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(names)
         width = len(self._names)
-        self._block: list[tuple[float, ...]] = []
+        self._block: NDArray[np.float64] = np.empty((BLOCK_ROWS, width))
+        self._filled = 0
         self._rows = 0
         self._count: NDArray[np.float64] = np.zeros(width)
         self._mean: NDArray[np.float64] = np.zeros(width)
@@ -36,11 +36,16 @@ class RunningProfile:
         self._min: NDArray[np.float64] = np.full(width, np.inf)
         self._max: NDArray[np.float64] = np.full(width, -np.inf)
 
-    def add(self, row: tuple[float, ...]) -> None:
-        """Take in one row; NaN is a missing value."""
-        self._block.append(row)
-        if len(self._block) >= BLOCK_ROWS:
-            self._fold()
+    def add(self, rows: NDArray[np.float64]) -> None:
+        """Take in rows, shape (rows, features); NaN is a missing value. Blocks do not depend on how rows are cut."""
+        taken = 0
+        while taken < len(rows):
+            part = rows[taken : taken + BLOCK_ROWS - self._filled]
+            self._block[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            taken += len(part)
+            if self._filled == BLOCK_ROWS:
+                self._fold()
 
     def summary(self) -> tuple[FeatureProfile, ...]:
         """The summary of each feature; zeros where nothing was seen."""
@@ -59,9 +64,9 @@ class RunningProfile:
         )
 
     def _fold(self) -> None:
-        if not self._block:
+        if not self._filled:
             return
-        block = np.array(self._block, dtype=np.float64)
+        block = self._block[: self._filled]
         present = np.isfinite(block)
         count = present.sum(axis=0)
         mean = np.where(present, block, 0).sum(axis=0) / np.maximum(count, 1)
@@ -74,5 +79,5 @@ class RunningProfile:
         self._count = total
         self._min = np.minimum(self._min, np.where(present, block, np.inf).min(axis=0))
         self._max = np.maximum(self._max, np.where(present, block, -np.inf).max(axis=0))
-        self._rows += len(self._block)
-        self._block.clear()
+        self._rows += self._filled
+        self._filled = 0

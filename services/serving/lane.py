@@ -1,26 +1,23 @@
 """One partition: score its samples in micro-batches, and write what came of it in one transaction each."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from millrace.bus.consume import Step
 from millrace.bus.context import Context
 from millrace.bus.deadletter import dead_letter
 from millrace.bus.tasks import InThread
-from millrace.bus.types import OutRecord, Record
+from millrace.bus.types import Headers, OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError
 from millrace.contracts.events import (
     AlertRaised,
     DeploymentDecided,
     ObservationsRecorded,
-    PredictionMade,
     SampleRecorded,
     ServingStatusReported,
 )
-from millrace.contracts.frames import frames_of
 from millrace.contracts.schemas import newest
 from millrace.contracts.topics import topic_name
 from millrace.telemetry import trace
@@ -32,12 +29,10 @@ from millrace.telemetry.metrics import (
     RECORDS_IN,
     RECORDS_OUT,
 )
+from services.serving.batch import Samples, Server, Where, answer
 from services.serving.deployments import Deployments, Loaded
-from services.serving.score import Scores
 
 log = get_logger(__name__)
-CHAMPION = "champion"
-FRAME_BYTES = 800_000  # of one frame; a record may have RECORD_BYTES_MAX
 LOOK_BACK = 16  # offsets read at once from the end of the observations; transaction markers are among them
 
 
@@ -53,6 +48,7 @@ class ServingLane:
         self._samples = topic_name(topics.SAMPLES, project)
         self._predictions = topic_name(topics.PREDICTIONS, project)
         self._observations = topic_name(topics.OBSERVATIONS, project)
+        self._where = Where(self._samples, self._predictions, self._observations, number)
         self._active: Loaded | None = None
         self.foreign: str | None = None
         self._next = 0
@@ -123,133 +119,90 @@ class ServingLane:
         A sample of another feature set that was appended before this deployment is left over from an older one: no
         model for it will come, so it is a dead letter. One that was appended later waits for its own deployment.
         """
-        reader = newest(SampleRecorded.schema_name)
-        samples = [await self._context.codec.decode_record(record.value, reader) for record in records]
-        ours = self._context.project.feature_set
-        foreign = [i for i, sample in enumerate(samples) if sample["kind"] == "EVENT" and sample["feature_set"] != ours]
-        end = next((i for i in foreign if records[i].timestamp_ms >= active.deployment.decided_at_ms), len(records))
-        if end < len(records):
-            self.foreign = f"samples of feature set {samples[end]['feature_set']} wait for a model; this one has {ours}"
-            log.error("cannot score", partition=self._number, offset=records[end].offset, why=self.foreign)
-        late = {i for i in foreign if i < end}
-        outputs = [self._left_over(records[i], samples[i], ours) for i in sorted(late)]
-        kept = [i for i in range(end) if i not in late]
+        kept, samples, letters = await self._read(records)
+        ours, width = self._context.project.feature_set, len(self._context.project.features)
+        foreign = samples.foreign(ours)
+        end = next((i for i in foreign if kept[i].timestamp_ms >= active.deployment.decided_at_ms), len(kept))
+        until = kept[end].offset if end < len(kept) else records[-1].offset + 1
+        if end < len(kept):
+            seen = samples.columns.column("feature_set")[end]
+            self.foreign = f"samples of feature set {seen} wait for a model; this one has {ours}"
+            log.error("cannot score", partition=self._number, offset=until, why=self.foreign)
+        refused = dict.fromkeys(samples.misshapen(width), ("feature-count", f"has not the {width} features of {ours}"))
+        for i in foreign:
+            seen = samples.columns.column("feature_set")[i]
+            refused[i] = ("feature-set-replaced", f"computed with feature set {seen}, the model in force needs {ours}")
+        outputs = [letter for offset, letter in letters if offset < until]
+        outputs += [self._refuse(kept[i], "TASK_PUT", *why) for i, why in sorted(refused.items()) if i < end]
+        if refused:
+            good = [i for i in range(end) if i not in refused]
+            kept, samples = [kept[i] for i in good], samples.take(good)
         if kept:
-            outputs += await self._score([records[i] for i in kept], [samples[i] for i in kept], active)
-        self._next = records[end].offset if end < len(records) else records[-1].offset + 1
+            outputs += await self._score(kept, samples, active)
+        self._next = until
         return outputs
 
-    def _left_over(self, record: Record, sample: Mapping[str, Any], ours: str) -> OutRecord:
-        DEAD_LETTERS.labels(self._context.project.stream, "feature-set-replaced").inc()
+    async def _read(self, records: Sequence[Record]) -> tuple[Sequence[Record], Samples, list[tuple[int, OutRecord]]]:
+        """The records that are samples, these by the column, and a dead letter with its offset for each other one.
+
+        All are read at once; only if that fails one by one, to find those at fault.
+        """
+        codec, reader = self._context.codec, newest(SampleRecorded.schema_name)
+        values = [record.value for record in records]
+        columnar = await codec.columnar(values, reader)
+        columns = None if columnar is None else await self._in_thread(columnar.decode, values)
+        if columns is not None:
+            return records, Samples(columns, [record.offset for record in records]), []
+        kept, rows, letters = list[Record](), list[Mapping[str, Any]](), list[tuple[int, OutRecord]]()
+        for record in records:
+            try:
+                rows.append(await codec.decode_record(record.value, reader))
+                kept.append(record)
+            except ContractError as error:
+                letters.append((record.offset, self._refuse(record, "VALUE_CONVERTER", error.reason, str(error))))
+        columnar = codec.columnar_of(reader)
+        assert columnar is not None, "the schema of samples is ours, and a test holds it to be proven"
+        columns = columnar.batch({name: [row[name] for row in rows] for name in reader.field_names})
+        return kept, Samples(columns, [record.offset for record in kept]), letters
+
+    def _refuse(self, record: Record, stage: str, reason: str, message: str) -> OutRecord:
+        DEAD_LETTERS.labels(self._context.project.stream, reason).inc()
+        log.warning("dead letter", reason=reason, topic=record.topic, at=[record.partition, record.offset])
         return dead_letter(
             topic_name(topics.DEAD_LETTERS, self._context.project),
             record,
-            stage="TASK_PUT",
-            reason="feature-set-replaced",
-            message=f"computed with feature set {sample['feature_set']}, the model in force needs {ours}",
+            stage=stage,
+            reason=reason,
+            message=message,
             error_class=f"{ContractError.__module__}.{ContractError.__name__}",
         )
 
-    async def _score(
-        self, records: Sequence[Record], samples: Sequence[Mapping[str, Any]], active: Loaded
-    ) -> list[OutRecord]:
-        RECORDS_IN.labels("serving", self._samples).inc(len(samples))
-        is_event = np.array([sample["kind"] == "EVENT" for sample in samples])
-        events = [i for i, sample in enumerate(samples) if sample["kind"] == "EVENT"]
-        width = len(self._context.project.features)
-        features = np.array([samples[i]["features"] for i in events], dtype=np.float64).reshape(len(events), width)
-        classes = len(self._context.project.label.classes)
-        scored = Scores(np.empty(0), np.empty((0, classes)))
-        if events:
-            scored = await self._in_thread(active.model.score, features)
-        now_ms = self._context.clock.now_ms()
+    async def _score(self, records: Sequence[Record], samples: Samples, active: Loaded) -> list[OutRecord]:
+        """Predictions and observation frames. The work is done in a thread, the event loop goes on meanwhile."""
+        project = self._context.project
+        RECORDS_IN.labels("serving", self._samples).inc(len(records))
+        server = Server(
+            active.model, project.model, active.version, active.deployment.epoch, project.label.classes,
+            project.feature_names,
+        )  # fmt: skip
+        answered = await self._in_thread(
+            answer, samples, server, self._where, self._context.codec,
+            from_offset=self._next, now_ms=self._context.clock.now_ms(),
+        )  # fmt: skip
+        events = itertools.compress(records, samples.is_event.tolist())
         outputs = [
-            self._prediction(records[at], samples[at], active, value, scores, now_ms)
-            for at, value, scores in zip(events, scored.values.tolist(), scored.scores.tolist(), strict=True)
+            OutRecord(self._predictions, record.key, value, self._number, self._trace(record) if record.headers else ())
+            for record, value in zip(events, answered.predictions, strict=True)
         ]
         RECORDS_OUT.labels("serving", self._predictions).inc(len(outputs))
-        columns = self._columns(records, samples, is_event, features, scored, active)
-        return [*outputs, *self._observations_of(columns, active, now_ms)]
+        EVENT_TO_PREDICTION_SECONDS.observe(project.model, answered.waited_ms / 1000)
+        key = str(self._number).encode()
+        return [*outputs, *(OutRecord(self._observations, key, value, self._number) for value in answered.observations)]
 
-    def _prediction(
-        self, record: Record, sample: Mapping[str, Any], active: Loaded, value: float, scores: list[float], now_ms: int
-    ) -> OutRecord:
-        project = self._context.project
-        place = f"{project.model}/{self._samples}/{self._number}/{record.offset}"
-        prediction = PredictionMade.model_construct(
-            prediction_id=place,
-            event_id=sample["event_id"],
-            entity=sample["entity"],
-            model=project.model,
-            version=active.version,
-            variant=CHAMPION,
-            epoch=active.deployment.epoch,
-            value=value,
-            label=project.label.classes[int(value)] if project.label.classes else None,
-            scores=tuple(scores),
-            event_time_ms=sample["time_ms"],
-            predicted_at_ms=now_ms,
-            sample_partition=self._number,
-            sample_offset=record.offset,
-        )
-        EVENT_TO_PREDICTION_SECONDS.labels(project.model).observe(max(0, now_ms - sample["source_time_ms"]) / 1000)
+    def _trace(self, record: Record) -> Headers:
+        place = f"{self._context.project.model}/{self._samples}/{self._number}/{record.offset}"
         context = trace.child(record.header(trace.HEADER), place)
-        return OutRecord(
-            self._predictions,
-            record.key,
-            self._context.codec.encode(self._predictions, prediction),
-            self._number,
-            ((trace.HEADER, context),) if context else (),
-        )
-
-    def _columns(
-        self, records: Sequence[Record], samples: Sequence[Mapping[str, Any]], is_event: np.ndarray[Any, Any],
-        features: np.ndarray[Any, Any], scored: Scores, active: Loaded,
-    ) -> dict[str, Any]:  # fmt: skip
-        """The micro-batch column by column; cells that a label's row does not have are NaN."""
-        rows = len(records)
-
-        def spread(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-            column = np.full(rows, np.nan)
-            column[is_event] = values
-            return column
-
-        columns: dict[str, Any] = {
-            "offset": np.array([record.offset for record in records], dtype=np.int64),
-            "is_label": ~is_event,
-            "event_id": [sample["event_id"] for sample in samples],
-            "time_ms": np.array([sample["time_ms"] for sample in samples], dtype=np.int64),
-            "version": np.where(is_event, active.version, 0).astype(np.int32),
-            "value": spread(scored.values),
-            "label": np.array(
-                [np.nan if sample["label"] is None else sample["label"] for sample in samples], dtype=np.float64
-            ),
-        }
-        columns |= {f"score_{i}": spread(scored.scores[:, i]) for i in range(scored.scores.shape[1])}
-        names = self._context.project.feature_names
-        columns |= {name: spread(features[:, i]) for i, name in enumerate(names)}
-        return columns
-
-    def _observations_of(self, columns: Mapping[str, Any], active: Loaded, now_ms: int) -> list[OutRecord]:
-        """One frame, or as many as are needed for each to fit into a record."""
-        outputs: list[OutRecord] = []
-        from_offset = self._next
-        for part, frame in frames_of(columns, FRAME_BYTES):
-            until_offset = int(part["offset"][-1]) + 1
-            observations = ObservationsRecorded.model_construct(
-                model=self._context.project.model,
-                partition=self._number,
-                from_offset=from_offset,
-                until_offset=until_offset,
-                epoch=active.deployment.epoch,
-                rows=len(part["offset"]),
-                frame=frame,
-                recorded_at_ms=now_ms,
-            )
-            value = self._context.codec.encode(self._observations, observations)
-            outputs.append(OutRecord(self._observations, str(self._number).encode(), value, self._number))
-            from_offset = until_offset
-        return outputs
+        return ((trace.HEADER, context),) if context else ()
 
     def _status(self, deployment: DeploymentDecided, refused: str | None = None) -> OutRecord:
         """That the deployment is in force from here on; or, with a reason, that its model was refused."""

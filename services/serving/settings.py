@@ -11,5 +11,5 @@ class Settings(ServiceSettings):
     artifacts: str | None = Field(
         None, description="Folder or s3:// address of the model files; default <data>/artifacts."
     )
-    max_records: int = Field(2000, ge=1, description="Most samples that one micro-batch takes in.")
+    max_records: int = Field(10000, ge=1, description="Most samples that one micro-batch takes in.")
     scoring_threads: int = Field(1, ge=1, description="Threads that scoring one micro-batch may use.")
