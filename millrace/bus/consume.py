@@ -24,6 +24,7 @@ from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import LAG_RECORDS, LANE_RECOVERIES, STABLE_LAG_RECORDS
 
 log = get_logger(__name__)
+SILENCE_S = 2.0  # without an answer from the broker, idle or not; then this process is not ready (it polls each 0.5 s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class Lanes:
     """Runs one lane for each partition number that the group assigns to this process.
 
     ``make_lane`` builds the lane of a number; ``max_records`` bounds one fetch. ``group`` names the transactional ids
-    too: whatever shares the work shares the ids, and nobody else. Use :meth:`run`; the other public methods are the
-    group's callbacks.
+    too: whatever shares the work shares the ids, and nobody else. ``ends`` False: the lanes do not look at
+    ``caught_up``. Use :meth:`run` and :meth:`trouble`; the other public methods are the group's callbacks.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Lanes:
         topics: Sequence[str],
         make_lane: Callable[[int], Lane],
         max_records: int,
+        ends: bool = True,
     ) -> None:
         self._transport = transport
         self._service = service
@@ -82,6 +84,11 @@ class Lanes:
         self._topics = tuple(topics)
         self._make_lane = make_lane
         self._max_records = max_records
+        self._ends = ends
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waits_since_s: dict[int, float] = {}  # by number: since when the broker has been asked for something
+        self._silence_s: dict[int, float] = {}
+        self._recovers: dict[int, str] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._closing: set[int] = set()
         self._member: asyncio.Future[GroupMember] | None = None
@@ -92,11 +99,24 @@ class Lanes:
         """Whether the group has answered. A member owns nothing when there are more members than partitions."""
         return self._member is not None and self._member.done()
 
+    def trouble(self) -> str | None:
+        """Why this process may not get its work done at the moment; None if nothing is known against it."""
+        if not self.joined or self._loop is None:
+            return "the consumer group has not answered yet"
+        now_s = self._loop.time()
+        for number in sorted(self._tasks):
+            if number in self._recovers:
+                return f"partition {number} recovers: {self._recovers[number]}"
+            waited_s = max(self._silence_s.get(number, 0.0), now_s - self._waits_since_s.get(number, now_s))
+            if waited_s > SILENCE_S:
+                return f"partition {number} has had no answer from the broker for {waited_s:.0f} s"
+        return None
+
     async def run(self) -> None:
         """Work until cancelled, or until a lane fails for good; then its error is raised."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._failed, self._member = loop.create_future(), loop.create_future()
-        member = await self._transport.join(self._group, self._topics, self)
+        member = await self._transport.join(self._group, self._topics, self, ends=self._ends)
         self._member.set_result(member)
         watch = asyncio.ensure_future(member.failure())
         try:
@@ -139,12 +159,15 @@ class Lanes:
         failures = 0
         while number not in self._closing:
             try:
+                self._recovers.setdefault(number, "its state is being rebuilt from the log")
+                self._waits_since_s.pop(number, None)
                 async with self._owned(number) as producer:
                     positions = await self._recover(lane, number, member)
                     step = Step()
                     while number not in self._closing:
                         step = await self._step(lane, number, member, producer, step, positions)
                         failures = 0
+                        self._recovers.pop(number, None)
             except FencedError:
                 log.exception("fenced: another process owns this partition", group=self._group, partition=number)
                 raise
@@ -152,6 +175,7 @@ class Lanes:
                 if not error.retryable:
                     raise
                 failures += 1
+                self._recovers[number] = str(error)
                 LANE_RECOVERIES.labels(self._service).inc()
                 log.warning("lane recovers", group=self._group, partition=number, failures=failures, error=str(error))
                 await asyncio.sleep(backoff_s(failures))
@@ -183,9 +207,11 @@ class Lanes:
         step = await lane.process(records, {topic: member.caught_up(topic, number) for topic in self._topics})
         moved = {topic: offset for topic, offset in step.positions.items() if positions.get(topic) != offset}
         if step.outputs or moved:
+            self._waits_since_s[number] = asyncio.get_running_loop().time()
             offsets = await producer.commit(
                 step.outputs, self._group, {TopicPartition(topic, number): offset for topic, offset in moved.items()}
             )
+            self._waits_since_s.pop(number)
             positions.update(moved)
             lane.written(offsets)
         for topic, offset in step.seek.items():
@@ -193,6 +219,7 @@ class Lanes:
         return step
 
     def _measure(self, member: GroupMember, number: int) -> None:
+        self._silence_s[number] = member.silence_s(number)
         for topic in self._topics:
             lag = member.lag(topic, number)
             if lag is not None:

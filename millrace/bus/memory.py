@@ -97,7 +97,14 @@ class MemoryTransport:
         self._producers.append(producer)
         return producer
 
-    async def join(self, group: str, topics: Sequence[str], listener: GroupListener) -> "MemoryMember":
+    async def join(
+        self,
+        group: str,
+        topics: Sequence[str],
+        listener: GroupListener,
+        *,
+        ends: bool = True,  # noqa: ARG002  # known
+    ) -> "MemoryMember":
         """Join the group on co-partitioned topics."""
         self._refuse_after_crash()
         counts = {topic: self.log.partitions(topic) for topic in topics}
@@ -283,6 +290,10 @@ class MemoryMember:
         """Whether all that was stable during the number's last fetch has been fetched. False while unknown."""
         at = TopicPartition(topic, number)
         return at in self._stable and self._positions[at] >= self._stable[at]
+
+    def silence_s(self, number: int) -> float:  # noqa: ARG002  # there is no broker that could be silent
+        """Always 0."""
+        return 0.0
 
     def lag(self, topic: str, number: int) -> Lag | None:
         """How far behind its reader of that partition is; None before the first fetch."""

@@ -90,6 +90,10 @@ class GroupMember(Protocol):
         """
         ...
 
+    def silence_s(self, number: int) -> float:
+        """How long the broker has left the number's last fetch without any answer, be it "nothing new"."""
+        ...
+
     def lag(self, topic: str, number: int) -> Lag | None:
         """How far behind its reader of that partition is, as the broker last told it; None while unknown."""
         ...
@@ -130,8 +134,13 @@ class Transport(Protocol):
         """Become the owner of the id: fence the earlier owner and settle its transaction."""
         ...
 
-    async def join(self, group: str, topics: Sequence[str], listener: GroupListener) -> GroupMember:
-        """Join the group on co-partitioned topics. Their partition counts must be equal."""
+    async def join(
+        self, group: str, topics: Sequence[str], listener: GroupListener, *, ends: bool = True
+    ) -> GroupMember:
+        """Join the group on co-partitioned topics. Their partition counts must be equal.
+
+        ``ends`` False: ``caught_up`` will not be asked, and may stay unknown; that saves a question with each fetch.
+        """
         ...
 
     async def subscribe(self, group: str, topics: Sequence[str], handler: Handler) -> None:

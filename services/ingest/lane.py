@@ -198,10 +198,9 @@ class IngestLane:
         columns = run.columns(features, self._context.project.feature_set)
         values = codec.encode_columns(self._samples, codec.batch(self._samples, columns))
         RECORDS_OUT.labels("ingest", self._samples).inc(len(values))
-        samples = [
-            OutRecord(self._samples, entity.encode(), value, self._number, self._trace(arrival.origin))
-            for entity, value, arrival in zip(run.entity, values, run.arrivals, strict=True)
-        ]
+        keys = [entity.encode() for entity in run.entity]
+        headers = [self._trace(arrival.origin) for arrival in run.arrivals]
+        samples = OutRecord.column(self._samples, self._number, keys, values, headers)
         return samples, due
 
     def _step(self, outputs: Sequence[OutRecord]) -> Step:
@@ -220,10 +219,9 @@ class IngestLane:
 
     def _trace(self, record: Record) -> Headers:
         """The trace of an event goes on in its sample; a share of those without one starts one here."""
-        if not record.headers and not self._trace_share:
-            return ()
         place = f"{record.topic}/{record.partition}/{record.offset}"
-        context = trace.child(record.header(trace.HEADER), place) or trace.start(place, self._trace_share)
+        context = trace.child(record.header(trace.HEADER), place) if record.headers else None
+        context = context or trace.start(place, self._trace_share)
         return ((trace.HEADER, context),) if context else ()
 
     def _dead_letter(self, refused: Refused) -> OutRecord:

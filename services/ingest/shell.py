@@ -41,7 +41,7 @@ class IngestService:
 
     def checks(self) -> Mapping[str, str | None]:
         """Ready once the consumer group has answered."""
-        return {"bus": None if self._lanes.joined else "the consumer group has not answered yet"}
+        return {"bus": self._lanes.trouble()}
 
     def add_routes(self, app: FastAPI) -> None:
         """Ingest has no HTTP paths of its own."""

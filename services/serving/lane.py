@@ -189,11 +189,10 @@ class ServingLane:
             answer, samples, server, self._where, self._context.codec,
             from_offset=self._next, now_ms=self._context.clock.now_ms(),
         )  # fmt: skip
-        events = itertools.compress(records, samples.is_event.tolist())
-        outputs = [
-            OutRecord(self._predictions, record.key, value, self._number, self._trace(record) if record.headers else ())
-            for record, value in zip(events, answered.predictions, strict=True)
-        ]
+        events = list(itertools.compress(records, samples.is_event.tolist()))
+        headers = [self._trace(record) if record.headers else () for record in events]
+        keys = [record.key for record in events]
+        outputs = OutRecord.column(self._predictions, self._number, keys, answered.predictions, headers)
         RECORDS_OUT.labels("serving", self._predictions).inc(len(outputs))
         EVENT_TO_PREDICTION_SECONDS.observe(project.model, answered.waited_ms / 1000)
         key = str(self._number).encode()

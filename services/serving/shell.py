@@ -37,6 +37,7 @@ class ServingService:
             topics=[topic_name(topics.SAMPLES, project)],
             make_lane=self._make_lane,
             max_records=max_records,
+            ends=False,
         )
 
     async def run(self) -> None:
@@ -52,7 +53,7 @@ class ServingService:
     def checks(self) -> Mapping[str, str | None]:
         """Ready once the group has answered, whether or not there is a model yet; not while samples wait in vain."""
         return {
-            "bus": None if self._lanes.joined else "the consumer group has not answered yet",
+            "bus": self._lanes.trouble(),
             "model": self.deployments.trouble,
             "features": next((lane.foreign for lane in self._running.values() if lane.foreign), None),
         }

@@ -20,22 +20,24 @@ from millrace.telemetry.log import get_logger
 log = get_logger(__name__)
 
 NEVER_MS = 2**31 - 1
+FEW = 4  # a fetch that brings less than this part of what it may is topped up
+TOP_UP_S = 0.005  # longest wait for what is known to be there
 WATCH_S = 1.0  # how often the membership is asked whether it is still well
-LOOK_S = 1.0  # longest wait for where the partitions end; a broker that is slower than this leaves it unknown
 
 Ends = Callable[[Iterable[TopicPartition]], Awaitable[dict[TopicPartition, int]]]
 
 
 class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka publishes no types
-    """A member of a consumer group. ``ends`` asks the broker where partitions end, on a connection of its own.
+    """A member of a consumer group. ``ends`` asks the broker where partitions end; ``asks``: with each fetch.
 
     What a reader was told with its last records is older than the fetch that asks, and stays so for as long as the
     broker keeps its next request waiting. So each fetch looks for itself, while it waits for records.
     """
 
     def __init__(
-        self, settings: KafkaSettings, group: str, topics: tuple[str, ...], listener: GroupListener, ends: Ends
-    ) -> None:
+        self, settings: KafkaSettings, group: str, topics: tuple[str, ...], listener: GroupListener, ends: Ends,
+        *, asks: bool,
+    ) -> None:  # fmt: skip
         self.closed = False
         self._settings = settings
         self._group = group
@@ -44,8 +46,10 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._owned: frozenset[int] = frozenset()
         self._readers: dict[TopicPartition, Reader] = {}
         self._ends = ends
+        self._asks = asks
         self._looks: dict[int, dict[TopicPartition, int]] = {}  # by number: the ends, as of its last fetch
         self._turns: Counter[int] = Counter()  # by number: lanes that took turns with each other would starve a topic
+        self._silence_s: dict[int, float] = {}  # by number, as of its last fetch
         self._error: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._answered = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,12 +137,20 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         if self._error.done():
             self._error.result()
         self._looks[number] = {}
-        look = asyncio.create_task(self._look(number, max_records))
+        readers = self._in_turn(number, topics)
+        look = asyncio.create_task(self._look(number, max_records)) if self._asks else None
         try:
-            records = await self._take(number, topics, max_records, timeout_s)
-            self._looks[number] = await look
+            records = await self._take(readers, max_records)
+            if 0 < len(records) < max_records // FEW:
+                ends = await (look or self._look(number, max_records))
+                records += await self._top_up(readers, ends, max_records - len(records))
+            elif not records and timeout_s > 0:
+                records = await self._first(readers, max_records, timeout_s)
+            self._looks[number] = await look if look is not None else {}
         finally:
-            look.cancel()
+            if look is not None:
+                look.cancel()
+        self._silence_s[number] = 0.0 if records else max((reader.silence_s for reader in readers), default=0.0)
         return records
 
     async def _look(self, number: int, max_records: int) -> dict[TopicPartition, int]:
@@ -147,23 +159,37 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         if not near:
             return {}
         try:
-            async with asyncio.timeout(LOOK_S):
-                return await self._ends(near)
-        except (BusError, TimeoutError):  # nothing is lost: it stays unknown, and the lane goes on
+            return await self._ends(near)
+        except BusError:  # nothing is lost: it stays unknown, and the lane goes on
             return {}
 
-    async def _take(self, number: int, topics: Iterable[str], max_records: int, timeout_s: float) -> list[Record]:
+    def _in_turn(self, number: int, topics: Iterable[str]) -> list[Reader]:
+        """The readers of these topics, every other time in reverse, lest a long backlog of one hide the others."""
         self._turns[number] += 1
         readers = [self._readers[at] for topic in topics if (at := TopicPartition(topic, number)) in self._readers]
-        if self._turns[number] % 2:
-            readers.reverse()  # lest a long backlog of one topic hide the others
+        return readers[::-1] if self._turns[number] % 2 else readers
+
+    @staticmethod
+    async def _take(readers: list[Reader], max_records: int) -> list[Record]:
+        """What has already been sent."""
         records: list[Record] = []
         for reader in readers:
             if len(records) < max_records:
                 records += await reader.take(max_records - len(records), 0)
-        if records or timeout_s <= 0:
-            return records
-        return await self._first(readers, max_records, timeout_s)
+        return records
+
+    @staticmethod
+    async def _top_up(readers: list[Reader], ends: dict[TopicPartition, int], max_records: int) -> list[Record]:
+        """What has come since to where the broker sent something.
+
+        It sends as soon as there is one record, and no more before that one was taken. So after a transaction of 20 ms
+        one record lies here and forty lie there, and the one would get a transaction of its own.
+        """
+        records: list[Record] = []
+        for reader in readers:
+            if len(records) < max_records and reader.position < ends.get(reader.at, 0):
+                records += await reader.take(max_records - len(records), TOP_UP_S)
+        return records
 
     @staticmethod
     async def _first(readers: list[Reader], max_records: int, timeout_s: float) -> list[Record]:
@@ -199,6 +225,10 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         at = TopicPartition(topic, number)
         reader, end = self._readers.get(at), self._looks.get(number, {}).get(at)
         return reader is not None and end is not None and reader.position >= end
+
+    def silence_s(self, number: int) -> float:
+        """How long the broker has left the number's last fetch without any answer, be it "nothing new"."""
+        return self._silence_s.get(number, 0.0)
 
     def lag(self, topic: str, number: int) -> Lag | None:
         """How far behind its reader of that partition is, as the broker last told it; None while unknown."""

@@ -39,7 +39,7 @@ class KafkaSettings:
     request_timeout_ms: int = 10_000
     call_timeout_ms: int = 20_000
     close_timeout_ms: int = 3_000
-    retry_backoff_ms: int = 5
+    retry_backoff_ms: int = 1
     compression: str | None = None
     fetch_bytes: int = 4 * 1024 * 1024
     replication_factor: int = 1

@@ -21,6 +21,7 @@ from millrace.contracts.errors import BusError, TopicMismatchError
 from millrace.contracts.topics import TopicSpec
 
 READ_MAX = 5000  # records in one batch of ``read``
+LOOK_MS = 1000  # longest wait for where partitions end; a broker that is slower than this leaves it unknown
 
 
 class KafkaTransport:
@@ -32,6 +33,7 @@ class KafkaTransport:
         self._admin: AIOKafkaAdminClient | None = None
         self._asker: AIOKafkaConsumer | None = None
         self._lock = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
         self._opened: list[Reader | KafkaMember | KafkaProducer] = []
 
     def _call(self, what: str) -> contextlib.AbstractAsyncContextManager[None]:
@@ -44,6 +46,25 @@ class KafkaTransport:
                 await admin.start()
                 self._admin = admin
         return self._admin
+
+    @contextlib.asynccontextmanager
+    async def _asking(self, what: str, timeout_ms: int | None = None) -> AsyncIterator[None]:
+        """Like ``_call``; and if there is no answer, the next question goes out on new connections.
+
+        aiokafka closes a dead connection only after the whole time that a request may take, which a caller who waits
+        less never lets pass. A network that went silent without a word would then be asked again for ever.
+        """
+        try:
+            async with bounded(what, timeout_ms or self.settings.call_timeout_ms):
+                yield
+        except BusError:
+            asker, self._asker = self._asker, None
+            admin, self._admin = self._admin, None
+            for task in (asker and stop(asker, self.settings.close_timeout_ms), admin and _close(admin)):
+                if task is not None:
+                    self._closing.add(closing := asyncio.create_task(task))
+                    closing.add_done_callback(self._closing.discard)
+            raise
 
     async def _to_ask(self) -> AIOKafkaConsumer:
         async with self._lock:
@@ -94,14 +115,14 @@ class KafkaTransport:
     async def bounds(self, topic: str, partition: int) -> Bounds:
         """The readable offsets of the partition."""
         at = KafkaPartition(topic, partition)
-        async with self._call(f"bounds of {topic}/{partition}"):
+        async with self._asking(f"bounds of {topic}/{partition}"):
             asker = await self._to_ask()
             begin, end = await asyncio.gather(asker.beginning_offsets([at]), asker.end_offsets([at]))
             return Bounds(begin[at], end[at])  # read_committed: the end is the last stable offset
 
     async def _ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """The last stable offsets, in one request to each broker."""
-        async with self._call("ends of partitions"):
+        async with self._asking("ends of partitions", LOOK_MS):
             ends = await (await self._to_ask()).end_offsets([KafkaPartition(*at) for at in partitions])
             return {TopicPartition(*at): end for at, end in ends.items()}
 
@@ -109,7 +130,7 @@ class KafkaTransport:
         """The first offset whose log time is at or after ``time_ms``; the end if there is none."""
         end = (await self.bounds(topic, partition)).end
         at = KafkaPartition(topic, partition)
-        async with self._call(f"offset of {topic}/{partition} at {time_ms}"):
+        async with self._asking(f"offset of {topic}/{partition} at {time_ms}"):
             found = (await (await self._to_ask()).offsets_for_times({at: max(0, time_ms)}))[at]
             return end if found is None else min(end, int(found.offset))
 
@@ -132,7 +153,7 @@ class KafkaTransport:
     async def committed(self, group: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
         """The group's committed positions, asked of the broker now; None where there is none."""
         wanted = [KafkaPartition(*at) for at in partitions]
-        async with self._call(f"positions of {group}"):
+        async with self._asking(f"positions of {group}"):
             found = await (await self._to_administer()).list_consumer_group_offsets(group, partitions=wanted)
         if missing := [at for at in wanted if at not in found]:
             raise BusError(f"positions of {group}: no answer for {missing}; its coordinator may be loading")
@@ -151,7 +172,9 @@ class KafkaTransport:
         self._opened.append(producer)
         return producer
 
-    async def join(self, group: str, topics: Sequence[str], listener: GroupListener) -> "KafkaMember":
+    async def join(
+        self, group: str, topics: Sequence[str], listener: GroupListener, *, ends: bool = True
+    ) -> "KafkaMember":
         """Join the group on co-partitioned topics. Returns once the group has answered."""
         async with self._call(f"joining {group}"):
             counts = await self._partitions(topics)
@@ -159,7 +182,7 @@ class KafkaTransport:
             raise BusError(f"group {group}: one of these topics does not exist: {counts}; create it first")
         if len(set(counts.values())) != 1:
             raise TopicMismatchError(f"group {group} needs topics with equal partitions, got {counts}")
-        member = KafkaMember(self.settings, group, tuple(topics), listener, self._ends)
+        member = KafkaMember(self.settings, group, tuple(topics), listener, self._ends, asks=ends)
         try:
             async with bounded(f"joining {group}", self.settings.join_timeout_ms):
                 await member.start()
@@ -198,4 +221,10 @@ class KafkaTransport:
         if asker is not None:
             await stop(asker, self.settings.close_timeout_ms)
         if admin is not None:
-            await admin.close()
+            await _close(admin)
+        await asyncio.gather(*self._closing)
+
+
+async def _close(admin: AIOKafkaAdminClient) -> None:
+    with contextlib.suppress(Exception):  # closing: whatever it is, there is nothing left to do with the client
+        await admin.close()
