@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim up lock clean
+.PHONY: help setup demo test check sim bench faults soak up lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -33,6 +33,15 @@ check: $(READY) ## Lint, format, types, import contracts
 
 sim: $(READY) ## Run the whole loop in one process on a virtual clock, twice, and compare byte for byte
 	$(VENV)/bin/millrace sim examples/electricity $(ARGS)
+
+bench: $(READY) ## Measure ours and the peers side by side in one run; writes reports/bench.json and .svg
+	$(PY) -m benchmarks $(ARGS)
+
+faults: $(READY) ## The long matrix of faults: kills, pauses, cuts and storms, with printed seeds
+	$(PY) -m pytest tests/faults -m "broker or matrix" $(ARGS)
+
+soak: $(READY) ## Ten minutes at a steady rate: memory, descriptors and tasks; writes reports/soak.json and .svg
+	$(PY) -m benchmarks.soak $(ARGS)
 
 up: $(READY) ## Run broker, registry and services until Ctrl-C
 	$(VENV)/bin/millrace up examples/electricity $(ARGS)

@@ -23,12 +23,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Events by the column. What stands in the rows of ``suspects`` is not to be used."""
+    """Events by the column; ``values`` has shape (events, fields). What stands in the rows of ``suspects`` is void."""
 
     event_id: list[str]
     entity: list[str]
     time_ms: list[int]
-    values: list[list[float]]
+    values: NDArray[np.float64]
     suspects: list[int]
 
 
@@ -62,7 +62,7 @@ class EventColumns:
             event_id.to_pylist(),
             entity.to_pylist(),
             time_ms.tolist(),
-            values.tolist(),
+            values,
             np.flatnonzero(suspect).tolist(),
         )
 

@@ -22,19 +22,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from millrace.contracts.feature_spec import LabelLag, LabelMean, LabelShare
 from millrace.contracts.project import Project
 
 
 class EventArrived(NamedTuple):
-    """A valid event. ``origin`` is whatever the caller wants back with the outcome; ``values`` are for features."""
+    """A valid event. ``origin`` is whatever the caller wants back with the outcome.
+
+    What features look at is row ``row`` of ``values``, which all events that were read together share.
+    """
 
     origin: Any
     received_s: float
     event_id: str
     entity: str
     time_ms: int
-    values: Sequence[float]
+    values: NDArray[np.float64]
+    row: int
 
 
 class LabelArrived(NamedTuple):

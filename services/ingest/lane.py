@@ -4,7 +4,10 @@ Reading, deciding and writing are done for a whole batch by the column, in a thr
 with heartbeats and fetches meanwhile. What the columns cannot judge is judged record by record.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from millrace.bus.consume import Step
 from millrace.bus.context import Context
@@ -123,9 +126,9 @@ class IngestLane:
             judged = await self._in_thread(self._judge, columnar, values)
         if judged is None:
             return [await self._event(record, now_s) for record in records]
-        rows = zip(records, judged.event_id, judged.entity, judged.time_ms, judged.values, strict=True)
+        rows = zip(records, judged.event_id, judged.entity, judged.time_ms, range(len(records)), strict=True)
         arrivals: list[EventArrived | Refused] = [
-            EventArrived(record, now_s, event_id, entity, time_ms, row)
+            EventArrived(record, now_s, event_id, entity, time_ms, judged.values, row)
             for record, event_id, entity, time_ms, row in rows
         ]
         for place in judged.suspects:
@@ -145,8 +148,8 @@ class IngestLane:
             check_expectations(project, values)
         except ContractError as error:
             return Refused(record, error.reason, str(error))
-        row = field_values(values, self._memory.fields)
-        return EventArrived(record, now_s, identity.event_id, identity.entity, identity.time_ms, row)
+        row = np.array([field_values(values, self._memory.fields)])
+        return EventArrived(record, now_s, identity.event_id, identity.entity, identity.time_ms, row, 0)
 
     async def _read_labels(self, records: Sequence[Record], now_s: float) -> list[LabelArrived | Refused]:
         values = [record.value for record in records]
@@ -181,7 +184,10 @@ class IngestLane:
         )
         outputs = [self._snapshot(due, offset, now_ms) for due, offset in self._announce]
         self._announce, self._taken = [], []
-        outputs += [self._dead_letter(outcome) for outcome in outcomes if isinstance(outcome, Refused)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        outputs += [self._dead_letter(outcome) for outcome in refused]
+        if refused:
+            self._report(refused)
         decided = [outcome for outcome in outcomes if not isinstance(outcome, Refused)]
         if decided:
             before = len(outputs)
@@ -189,6 +195,14 @@ class IngestLane:
             outputs += samples
             self._taken = [(before + one.place, one) for one in due]
         return self._step([*outputs, *self._key_hash_alert(now_ms)])
+
+    def _report(self, refused: Sequence[Refused]) -> None:
+        """One line for all that a batch had of one reason: a stream gone bad must not fill the disk with its log."""
+        for reason, count in Counter(one.reason for one in refused).items():
+            DEAD_LETTERS.labels(self._context.project.stream, reason).inc(count)
+            first = next(one for one in refused if one.reason == reason)
+            place = [first.origin.topic, first.origin.partition, first.origin.offset]
+            log.warning("dead letters", reason=reason, count=count, first=place, message=first.message)
 
     def _write(self, decided: Sequence[EventArrived | Joined]) -> tuple[list[OutRecord], list[SnapshotDue]]:
         """The samples, and the snapshots that they complete."""
@@ -229,8 +243,6 @@ class IngestLane:
         message = refused.message
         if refused.reason == "label-without-event" and self._mismatch():
             message = f"{message}; {self._mismatch()}"
-        DEAD_LETTERS.labels(self._context.project.stream, refused.reason).inc()
-        log.warning("dead letter", reason=refused.reason, topic=record.topic, at=[record.partition, record.offset])
         return dead_letter(
             self._dead_letters,
             record,

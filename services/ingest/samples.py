@@ -1,6 +1,7 @@
 """What was decided, by the column: events and labels of one run as SampleRecorded. Pure."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,9 @@ class Run:
 
     def rows(self, width: int) -> Rows:
         """What features and profile need; ``width`` is the number of fields that features look at."""
-        values = np.array([one.values for one in self._events], dtype=np.float64).reshape(len(self._events), width)
+        values = [run[0].values[[one.row for one in run]] for run in _runs(self._events)]
         labels = np.fromiter((one.label for one in self._labels), np.float64, len(self._labels))
-        return Rows(self.is_label, self.entity, self.time_ms, values, labels)
+        return Rows(self.is_label, self.entity, self.time_ms, np.concatenate([np.empty((0, width)), *values]), labels)
 
     def columns(self, features: NDArray[np.float64], feature_set: str) -> Mapping[str, Any]:
         """The fields of SampleRecorded. ``features`` has a row for each event."""
@@ -51,3 +52,9 @@ class Run:
             "source_offset": [record.offset for record in records],
             "source_time_ms": [record.timestamp_ms for record in records],
         }
+
+
+def _runs(events: Sequence[EventArrived]) -> Iterator[list[EventArrived]]:
+    """Neighbours that were read together."""
+    for _, together in itertools.groupby(events, key=lambda one: id(one.values)):
+        yield list(together)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from millrace.contracts.codec import Codec
+from millrace.contracts.events import ObservationsRecorded
 from millrace.contracts.frames import frames_of
 from services.serving.score import Model, Scores
 
@@ -109,8 +110,8 @@ def answer(samples: Samples, server: Server, where: Where, codec: Codec, *, from
     predictions = codec.encode_columns(where.predictions, _predictions(events, scored, server, where, now_ms, codec))
     columns = observed_columns(samples, features, scored, server)
     observations = [
-        codec.encode_columns(where.observations, batch)[0]
-        for batch in _observations(columns, server, where, from_offset, now_ms, codec)
+        codec.encode(where.observations, observed)
+        for observed in _observations(columns, server, where, from_offset, now_ms)
     ]
     waited = np.maximum(0, now_ms - _numpy(events.columns.column("source_time_ms")))
     return Answer(predictions, observations, waited)
@@ -172,25 +173,26 @@ def observed_columns(samples: Samples, features: NDArray[np.float64], scored: Sc
 
 
 def _observations(
-    columns: Mapping[str, Any], server: Server, where: Where, from_offset: int, now_ms: int, codec: Codec
-) -> list[Any]:
-    """ObservationsRecorded, one row a batch: one frame, or as many as are needed for each to fit into a record."""
-    batches = []
+    columns: Mapping[str, Any], server: Server, where: Where, from_offset: int, now_ms: int
+) -> list[ObservationsRecorded]:
+    """One frame, or as many as are needed for each to fit into a record."""
+    recorded = []
     for part, frame in frames_of(columns, FRAME_BYTES):
         until_offset = int(part["offset"][-1]) + 1
-        values: Mapping[str, Any] = {
-            "model": [server.name],
-            "partition": [where.partition],
-            "from_offset": [from_offset],
-            "until_offset": [until_offset],
-            "epoch": [server.epoch],
-            "rows": [len(part["offset"])],
-            "frame": [frame],
-            "recorded_at_ms": [now_ms],
-        }
-        batches.append(codec.batch(where.observations, values))
+        recorded.append(
+            ObservationsRecorded.model_construct(
+                model=server.name,
+                partition=where.partition,
+                from_offset=from_offset,
+                until_offset=until_offset,
+                epoch=server.epoch,
+                rows=len(part["offset"]),
+                frame=frame,
+                recorded_at_ms=now_ms,
+            )
+        )
         from_offset = until_offset
-    return batches
+    return recorded
 
 
 def _same(value: object, kind: Any, rows: int) -> Any:

@@ -1,11 +1,14 @@
 """The merge of events and labels, duplicates, and recovery from the samples log."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ingest.core import EventArrived, Joined, LabelArrived, Outcome, Refused, State
 from tests.support import MINUTE_MS, tiny_project
+
+VALUES = np.array([[1.0]])
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +20,7 @@ def project(tmp_path_factory):
 def event(number: int, *, at: int | None = None, who: str = "w", received_s: float = 0.0) -> EventArrived:
     """Event ``e<number>`` at that minute."""
     time_ms = (number if at is None else at) * MINUTE_MS
-    return EventArrived(number, received_s, f"e{number}", who, time_ms, [float(number)])
+    return EventArrived(number, received_s, f"e{number}", who, time_ms, VALUES, 0)
 
 
 def label(number: int, value: float = 1.0, *, received_s: float = 0.0) -> LabelArrived:
