@@ -33,9 +33,9 @@ class BatchHistogram(Collector):
         self, name: str, documentation: str, label: str, buckets: Sequence[float],
         registry: CollectorRegistry = REGISTRY,
     ) -> None:  # fmt: skip
-        self._name = name
+        self.name = name
         self._documentation = documentation
-        self._label = label
+        self.label = label
         self._bounds = np.array(buckets, dtype=np.float64)
         self._counts: dict[str, NDArray[np.int64]] = {}
         self._sums: dict[str, float] = {}
@@ -51,7 +51,7 @@ class BatchHistogram(Collector):
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Called by the registry when metrics are asked for."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
+        family = HistogramMetricFamily(self.name, self._documentation, labels=[self.label])
         bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         for value, counts in list(self._counts.items()):
             totals = np.cumsum(counts).tolist()

@@ -124,7 +124,9 @@ def _predictions(events: Samples, scored: Scores, server: Server, where: Where, 
     place = f"{server.name}/{where.samples}/{where.partition}/"
     labels = pa.nulls(rows, pa.utf8())
     if server.classes:
-        labels = pa.array(server.classes, pa.utf8()).take(pa.array(scored.values.astype(np.int64)))
+        known = (scored.values >= 0) & (scored.values < len(server.classes))  # else a model that should not be here
+        places = pa.array(np.where(known, scored.values, 0).astype(np.int64), mask=~known)
+        labels = pa.array(server.classes, pa.utf8()).take(places)
     width = scored.scores.shape[1]
     ends = np.arange(rows + 1, dtype=np.int32) * width
     columns: Mapping[str, Any] = {

@@ -85,6 +85,11 @@ class Model:
             raise ArtifactError(
                 f"the model gives scores of shape {answer.scores.shape}, (1, {self._classes}) is needed"
             )
+        classes = set(answer.values.tolist()) if self._classes else set()
+        if not classes <= set(range(self._classes)):
+            raise ArtifactError(
+                f"the model answers with the classes {sorted(classes)}, 0 to {self._classes - 1} are known"
+            )
         if not (np.isfinite(answer.values).all() and np.isfinite(answer.scores).all()):
             raise ArtifactError(f"the model gives {answer.values} with scores {answer.scores} for a row of zeros")
 
@@ -114,6 +119,10 @@ def _contents(graph: Any) -> tuple[list[Any], list[Any]]:
     nodes, tensors = list(graph.node), list(graph.initializer)
     for node in graph.node:
         for attribute in node.attribute:
+            if attribute.name.startswith("classlabels_int64s") and list(attribute.ints) != list(
+                range(len(attribute.ints))
+            ):
+                raise ArtifactError(f"{node.name} numbers its classes {list(attribute.ints)}, 0 upwards is needed")
             _check_finite(f"{node.name}.{attribute.name}", attribute.floats)
             tensors += [attribute.t] if attribute.HasField("t") else []
             tensors += attribute.tensors

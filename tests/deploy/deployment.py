@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from millrace.local.platform import SERVICES
 from millrace.telemetry import metrics
+from millrace.telemetry.batch_histogram import BatchHistogram
 
 ROOT = Path(__file__).parents[2]
 OURS = SERVICES
@@ -116,6 +117,9 @@ def declared() -> dict[str, frozenset[str]]:
     suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
     found = {}
     for metric in vars(metrics).values():
+        if isinstance(metric, BatchHistogram):
+            for suffix in suffixes["histogram"]:
+                found[metric.name + suffix] = frozenset({metric.label, *({"le"} if suffix == "_bucket" else ())})
         if isinstance(metric, MetricWrapperBase):
             for suffix in suffixes[str(metric._type)]:
                 labels = {*metric._labelnames, *({"le"} if suffix == "_bucket" else ())}

@@ -1,11 +1,18 @@
 """Ingest on the memory bus: bad input, restarts, snapshots, traces."""
 
 import contextlib
+from collections import Counter
 
 import pytest
 
+from millrace.bus.clock import LoopClock
+from millrace.bus.context import Context
 from millrace.bus.deadletter import why
+from millrace.bus.types import Record
 from millrace.contracts import topics
+from millrace.contracts.codec import Codec
+from millrace.contracts.project import Project
+from millrace.contracts.schemas import newest
 from services.ingest.shell import IngestService
 from tests.support import EPOCH_MS, MINUTE_MS, World, forget_positions, running, tiny_project, until
 
@@ -156,3 +163,91 @@ async def test_an_event_that_fits_no_sample_is_refused(tmp_path):
 
     assert [("next", "too-large")] == [(samples[0]["event_id"], why(letters[0])["reason"])]
     assert "fit into a sample" in why(letters[0])["message"]
+
+
+class Frozen(LoopClock):
+    """A clock whose log times are all the same, so that two runs can be compared byte for byte."""
+
+    def now_ms(self) -> int:
+        """The one time."""
+        return EPOCH_MS
+
+
+class Seen(Codec):
+    """A codec that keeps count of how it was read."""
+
+    batches = 0
+    records = 0
+
+    async def columnar(self, values, reader):
+        """Count it if it is by the column."""
+        columnar = await super().columnar(values, reader)
+        self.batches += columnar is not None
+        return columnar
+
+    async def decode_record(self, data, reader=None):
+        """Count it."""
+        self.records += 1
+        return await super().decode_record(data, reader)
+
+
+def with_map(project: Project) -> Project:
+    """The project with a field that no column can hold."""
+    tags = {"name": "tags", "type": {"type": "map", "values": "int"}, "default": {}}
+    fields = [*project.event_schema["fields"], tags]
+    return project.model_copy(update={"event_schema": {**project.event_schema, "fields": fields}})
+
+
+async def ingested(project: Project, *, garbage: bool, **more: object) -> tuple[list[Record], Counter[str], Seen]:
+    """Samples, reasons of dead letters, and the codec, of a run in which each third record is refused.
+
+    It is a duplicate; or, at the same offset, garbage, so that not one fetch can be read by the column.
+    """
+    world = await World.create(project)
+    world.clock = Frozen(EPOCH_MS)
+    events, labels = [await world.event(id="first", **more)], []
+    for number in range(120):
+        who, at = ("w", "ü", "\U0001f40e")[number % 3], EPOCH_MS + number * 10_000
+        x = (number * 0.37) % 12 - 1 if number % 17 else -0.0  # some are more than 10, which is refused
+        events.append(await world.event(id=f"e{number}", who=who, at=at, x=x, **more))
+        labels.append(await world.label(f"e{number}", ("no", 1.0)[number % 2], at + 30_000, who))
+        if number % 2:
+            events.append((who, b"garbage") if garbage else await world.event(id="first", at=at, **more))
+            labels.append((who, b"\0garbage") if garbage else await world.label("e1", 0.0, at + 30_000, who))
+    await world.send(topics.EVENTS, *events)
+    await world.send(topics.LABELS, *labels)
+    codec = Seen(world.schemas)
+
+    async def outcomes() -> list[Record]:
+        return [*await world.records(topics.SAMPLES), *await world.records(topics.DEAD_LETTERS)]
+
+    context = Context(project, world.transport(), codec, world.clock, "ingest")
+    async with running(context, IngestService(context, max_records=50, trace_share=0.0)):
+        await until(outcomes, len(events) + len(labels))
+    letters = await world.records(topics.DEAD_LETTERS)
+    return await world.records(topics.SAMPLES), Counter(why(letter)["reason"] for letter in letters), codec
+
+
+async def test_by_the_column_or_one_by_one_the_samples_are_the_same(tmp_path):
+    """Bytes, keys and order: what was read at once in one run and record by record in the other."""
+    project = tiny_project(tmp_path)
+    fast, fast_reasons, fast_codec = await ingested(project, garbage=False)
+    slow, slow_reasons, slow_codec = await ingested(project, garbage=True)
+
+    assert [(one.key, one.value) for one in fast] == [(one.key, one.value) for one in slow]
+    assert {"out-of-range": 8, "label-without-event": 8, "duplicate-event": 60, "duplicate-label": 60} == fast_reasons
+    assert {"out-of-range": 8, "label-without-event": 8, "undecodable": 60, "unknown-schema": 60} == slow_reasons
+    assert fast_codec.batches > 3
+    assert (8, 0, 361) == (fast_codec.records, slow_codec.batches, slow_codec.records), "only suspects one by one; all"
+
+
+async def test_a_schema_that_no_column_can_hold_gives_the_same_samples(tmp_path):
+    """But for the event itself, which has a field more."""
+    fast, _, _ = await ingested(tiny_project(tmp_path), garbage=False)
+    slow, _, codec = await ingested(with_map(tiny_project(tmp_path)), garbage=False, tags={"a": 1})
+    fields = [name for name in newest("sample-recorded").field_names if name != "event"]
+    read = [[await codec.decode_record(one.value) for one in run] for run in (fast, slow)]
+
+    assert [str([one[name] for name in fields]) for one in read[0]] == [
+        str([one[name] for name in fields]) for one in read[1]
+    ]

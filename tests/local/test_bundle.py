@@ -77,7 +77,7 @@ def test_the_pinned_programs_are_complete() -> None:
     kafka, apicurio = bundle.pinned_bundles()
 
     assert len(kafka.artefacts) == 46
-    assert "org.apache.kafka:kafka_2.13:jar:4.3.0" in map(str, kafka.artefacts)
+    assert "org.apache.kafka:kafka_2.13:jar:4.2.1" in map(str, kafka.artefacts)
     assert [str(one) for one in apicurio.artefacts] == ["io.apicurio:apicurio-registry-app:tar.gz:all:3.3.3"]
     assert all(len(one.sha256) == 64 and one.size_bytes > 0 for one in (*kafka.artefacts, *apicurio.artefacts))
 

@@ -299,3 +299,65 @@ async def test_a_sample_of_newer_features_waits_for_its_model(world, store, tmp_
     assert "feature set new wait for a model" in reasons[0]
     assert ["e0"] == [one["event_id"] for one in await world.values(topics.PREDICTIONS)]
     assert [] == await world.records(topics.DEAD_LETTERS)
+
+
+REFUSED = {1: "feature-count", 4: "undecodable", 5: "undecodable", 6: "unknown-schema", 11: "undecodable"}
+"""By offset; markers of transactions are in between."""
+
+
+async def test_samples_that_cannot_be_scored_are_dead_letters_and_the_others_go_on(world, store, tmp_path):
+    """Bytes that are no sample, and too few features: each once, with its bytes and its reason."""
+    await write(world, deployment(world, 1, store.put(classifier())))
+    row, good = sample(1)
+    await write(world, sample(0), (row, good.model_copy(update={"event_id": "narrow", "features": (1.0,)})), sample(1))
+    broken = (await world.records(topics.SAMPLES))[0].value[:-1]
+    await world.send(topics.SAMPLES, ("w", b"no sample"), ("w", broken), ("w", b"\0\0\0\x03\xe7rest"))
+    await write(world, label(0, 1.0), sample(2, x=-1.0))
+    async with serving(world, tmp_path):
+        await world.until(topics.PREDICTIONS, 3)
+        await world.send(topics.SAMPLES, ("w", b"alone in its batch"))
+        letters = await until(lambda: world.records(topics.DEAD_LETTERS), 5)
+        await write(world, sample(3))
+        predictions = await world.until(topics.PREDICTIONS, 4)
+    bad = [record for record in await world.records(topics.SAMPLES) if record.offset in REFUSED]
+    seen = {(int(why(letter)["offset"]), why(letter)["reason"], letter.value) for letter in letters}
+
+    assert [("e0", 1.0), ("e1", 1.0), ("e2", 0.0), ("e3", 1.0)] == [
+        (one["event_id"], one["value"]) for one in predictions
+    ]
+    assert {(record.offset, REFUSED[record.offset], record.value) for record in bad} == seen
+    assert len(await world.records(topics.DEAD_LETTERS)) == len(bad) == 5
+
+
+async def in_force(world: World, epoch: int) -> None:
+    """Wait until that deployment is in force."""
+
+    async def found() -> list[int]:
+        return [one["epoch"] for one in await world.values(topics.SERVING_STATUS) if one["epoch"] == epoch]
+
+    await until(found, 1)
+
+
+async def test_versions_that_change_under_load_answer_each_sample_once(world, store, tmp_path):
+    """Each prediction is of the version whose deployment was in force at its offset, and there is one for each."""
+    digests = [store.put(classifier()), store.put(classifier(flipped=True))]
+    await write(world, deployment(world, 1, digests[0]))
+    async with serving(world, tmp_path):
+        await in_force(world, 1)
+        for epoch in range(2, 8):
+            start = 120 * (epoch - 2)
+            await write(world, *[sample(start + n) for n in range(60)])
+            await write(world, deployment(world, epoch, digests[(epoch + 1) % 2]))
+            await write(world, *[sample(start + n) for n in range(60, 120)])
+            await in_force(world, epoch)
+        await write(world, sample(720))
+        predictions = await world.until(topics.PREDICTIONS, 721)
+    statuses = [(one["from_offset"], one["epoch"]) for one in await world.values(topics.SERVING_STATUS)]
+    expected = [max(epoch for offset, epoch in statuses if offset <= one["sample_offset"]) for one in predictions]
+
+    assert list(range(1, 8)) == [epoch for _, epoch in statuses]
+    assert [f"e{n}" for n in range(721)] == [one["event_id"] for one in predictions]
+    assert [(epoch, epoch, float(epoch % 2)) for epoch in expected] == [
+        (one["epoch"], one["version"], one["value"]) for one in predictions
+    ]
+    assert len(set(expected)) > 3, "versions must have changed under way"
