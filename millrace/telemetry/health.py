@@ -5,11 +5,14 @@
 - ``/metrics``: Prometheus text format.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from millrace.telemetry.metrics import ASYNCIO_TASKS
 
 Checks = Callable[[], Mapping[str, str | None]]
 
@@ -39,6 +42,7 @@ def build_app(service: str, checks: Checks) -> FastAPI:
     @app.get("/metrics")
     async def metrics() -> Response:
         """All metrics of this process."""
+        ASYNCIO_TASKS.set(len(asyncio.all_tasks()))
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -15,6 +15,7 @@ LANE_RECOVERIES = Counter(
 RECORDS_IN = Counter("millrace_records_in_total", "Records taken from the bus, by topic.", ["service", "topic"])
 RECORDS_OUT = Counter("millrace_records_out_total", "Records written to the bus, by topic.", ["service", "topic"])
 DEAD_LETTERS = Counter("millrace_dead_letters_total", "Records refused, by reason.", ["stream", "reason"])
+ASYNCIO_TASKS = Gauge("millrace_asyncio_tasks", "Tasks of the process's event loop, as of this answer.")
 LAG_RECORDS = Gauge(
     "millrace_lag_records",
     "Offsets between what a lane has taken in and the last stable offset, as of its last fetch.",

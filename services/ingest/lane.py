@@ -12,7 +12,7 @@ import numpy as np
 from millrace.bus.consume import Step
 from millrace.bus.context import Context
 from millrace.bus.deadletter import dead_letter
-from millrace.bus.tasks import InThread
+from millrace.bus.tasks import InThread, Offload
 from millrace.bus.types import RECORD_BYTES_MAX, Headers, OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.columnar import Columnar
@@ -54,6 +54,7 @@ class IngestLane:
         self._trace_share = trace_share
         self._queue_records = QUEUE_BATCHES * max_records
         self._in_thread = in_thread
+        self._judging, self._labelling, self._deciding = (Offload(in_thread) for _ in range(3))
         self._events = topic_name(topics.EVENTS, project)
         self._labels = topic_name(topics.LABELS, project)
         self._samples = topic_name(topics.SAMPLES, project)
@@ -110,7 +111,9 @@ class IngestLane:
         if not any(self._state.queued) and not self._announce:
             return self._step([])
         with BATCH_SECONDS.labels("ingest").time():
-            return await self._in_thread(self._decide, now_s, self._context.clock.now_ms(), caught_up)
+            return await self._deciding(
+                sum(self._state.queued), self._decide, now_s, self._context.clock.now_ms(), caught_up
+            )
 
     def written(self, offsets: Sequence[int]) -> None:
         """A snapshot can be announced once the offset of its last record is known."""
@@ -123,7 +126,7 @@ class IngestLane:
         columnar = await self._context.codec.columnar(values, self._event_schema) if records else None
         judged = None
         if columnar is not None and self._columns.can_read(columnar):
-            judged = await self._in_thread(self._judge, columnar, values)
+            judged = await self._judging(len(values), self._judge, columnar, values)
         if judged is None:
             return [await self._event(record, now_s) for record in records]
         rows = zip(records, judged.event_id, judged.entity, judged.time_ms, range(len(records)), strict=True)
@@ -154,7 +157,7 @@ class IngestLane:
     async def _read_labels(self, records: Sequence[Record], now_s: float) -> list[LabelArrived | Refused]:
         values = [record.value for record in records]
         columnar = await self._context.codec.columnar(values, self._label_schema) if records else None
-        batch = None if columnar is None else await self._in_thread(columnar.decode, values)
+        batch = None if columnar is None else await self._labelling(len(values), columnar.decode, values)
         if batch is None:
             return [await self._label(record, now_s) for record in records]
         names = ("event_id", "label_time_ms", "label")

@@ -7,7 +7,7 @@ from typing import Any
 from millrace.bus.consume import Step
 from millrace.bus.context import Context
 from millrace.bus.deadletter import dead_letter
-from millrace.bus.tasks import InThread
+from millrace.bus.tasks import InThread, Offload
 from millrace.bus.types import Headers, OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError
@@ -44,7 +44,7 @@ class ServingLane:
         self._context = context
         self._number = number
         self._deployments = deployments
-        self._in_thread = in_thread
+        self._decoding, self._answering = Offload(in_thread), Offload(in_thread)
         self._samples = topic_name(topics.SAMPLES, project)
         self._predictions = topic_name(topics.PREDICTIONS, project)
         self._observations = topic_name(topics.OBSERVATIONS, project)
@@ -150,7 +150,7 @@ class ServingLane:
         codec, reader = self._context.codec, newest(SampleRecorded.schema_name)
         values = [record.value for record in records]
         columnar = await codec.columnar(values, reader)
-        columns = None if columnar is None else await self._in_thread(columnar.decode, values)
+        columns = None if columnar is None else await self._decoding(len(values), columnar.decode, values)
         if columns is not None:
             return records, Samples(columns, [record.offset for record in records]), []
         kept, rows, letters = list[Record](), list[Mapping[str, Any]](), list[tuple[int, OutRecord]]()
@@ -178,15 +178,15 @@ class ServingLane:
         )
 
     async def _score(self, records: Sequence[Record], samples: Samples, active: Loaded) -> list[OutRecord]:
-        """Predictions and observation frames. The work is done in a thread, the event loop goes on meanwhile."""
+        """Predictions and observation frames. The work is done in a thread unless there is very little of it."""
         project = self._context.project
         RECORDS_IN.labels("serving", self._samples).inc(len(records))
         server = Server(
             active.model, project.model, active.version, active.deployment.epoch, project.label.classes,
             project.feature_names,
         )  # fmt: skip
-        answered = await self._in_thread(
-            answer, samples, server, self._where, self._context.codec,
+        answered = await self._answering(
+            len(samples), answer, samples, server, self._where, self._context.codec,
             from_offset=self._next, now_ms=self._context.clock.now_ms(),
         )  # fmt: skip
         events = list(itertools.compress(records, samples.is_event.tolist()))
