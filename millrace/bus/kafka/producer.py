@@ -17,6 +17,7 @@ from millrace.contracts.errors import FencedError, RecordTooLargeError, UnclearE
 
 UNCLEAR = (KafkaError, TimeoutError, OSError, AssertionError, asyncio.InvalidStateError)  # the last two are aiokafka's
 NO_HEADERS: list[tuple[str, bytes]] = []  # aiokafka wants a list, and only reads it
+Places = dict[tuple[str, int | None], list[int]]
 BATCH_BYTES_MAX = RECORD_BYTES_MAX + 40_000  # room for the framing of one largest record; below the broker's 1,048,588
 
 
@@ -50,21 +51,23 @@ class KafkaProducer:
         positions: Mapping[TopicPartition, int] | None = None,
     ) -> list[int]:
         """Write all records and the group's positions in one transaction; returns the records' offsets."""
-        too_large = next((record for record in records if record.size_bytes > RECORD_BYTES_MAX), None)
-        if too_large is not None:
-            raise RecordTooLargeError(f"{too_large.topic}: {too_large.size_bytes} bytes, most is {RECORD_BYTES_MAX}")
+        places = _places(records)
         if not records and not positions:
             return []
         try:
             async with asyncio.timeout(self._settings.commit_timeout_ms / 1000):
-                return await self._commit(records, group, positions)
+                return await self._commit(records, places, group, positions)
         except UNCLEAR as error:
             if _is_fenced(error):
                 raise FencedError(f"{self._id}: another owner has taken over") from error
             raise UnclearError(f"{self._id}: the commit ended with {error!r}") from error
 
     async def _commit(
-        self, records: Sequence[OutRecord], group: str | None, positions: Mapping[TopicPartition, int] | None
+        self,
+        records: Sequence[OutRecord],
+        places: Places,
+        group: str | None,
+        positions: Mapping[TopicPartition, int] | None,
     ) -> list[int]:
         await self._producer.begin_transaction()
         self._open = True
@@ -74,18 +77,15 @@ class KafkaProducer:
             offsets = {KafkaPartition(*at): offset for at, offset in positions.items()}
             await self._producer.send_offsets_to_transaction(offsets, group)
             failpoint("commit.after-offsets")
-        written = await self._write(records)
+        written = await self._write(records, places)
         failpoint("commit.before-end")
         self._open = False  # from here on only the broker knows
         await self._producer.commit_transaction()
         failpoint("commit.after-end")
         return written
 
-    async def _write(self, records: Sequence[OutRecord]) -> list[int]:
+    async def _write(self, records: Sequence[OutRecord], places: Places) -> list[int]:
         """Send the records in batches, one sequence for each partition, and wait for the offset of each."""
-        places: dict[tuple[str, int | None], list[int]] = {}
-        for place, record in enumerate(records):
-            places.setdefault((record.topic, record.partition), []).append(place)
         sent: list[tuple[asyncio.Future[Any], list[int]]] = []
         for (topic, number), mine in (await self._placed(places, records)).items():
             sent += await self._send(topic, number, mine, records)
@@ -95,13 +95,14 @@ class KafkaProducer:
             failpoint("commit.mid-send")
             if base < 0:  # a repeat of a batch that the broker has, but whose place it has forgotten
                 raise UnclearError(f"{self._id}: the broker does not say where it put a batch")
+            if mine and mine[-1] - mine[0] == len(mine) - 1:  # they stood together
+                offsets[mine[0] : mine[-1] + 1] = range(base, base + len(mine))
+                continue
             for place, index in enumerate(mine):
                 offsets[index] = base + place
         return offsets
 
-    async def _placed(
-        self, places: Mapping[tuple[str, int | None], list[int]], records: Sequence[OutRecord]
-    ) -> dict[tuple[str, int], list[int]]:
+    async def _placed(self, places: Places, records: Sequence[OutRecord]) -> dict[tuple[str, int], list[int]]:
         """The same places, with a partition for the records that leave it to their key."""
         placed: dict[tuple[str, int], list[int]] = {}
         for (topic, number), mine in places.items():
@@ -122,12 +123,12 @@ class KafkaProducer:
         sent: list[tuple[asyncio.Future[Any], list[int]]] = []
         batch, mine = self._producer.create_batch(), list[int]()
         for place in places:
-            record = records[place]
-            headers = list(record.headers) if record.headers else NO_HEADERS
-            if batch.append(key=record.key, value=record.value, headers=headers, timestamp=None) is None:
+            _, key, value, _, more = records[place]
+            headers = list(more) if more else NO_HEADERS
+            if batch.append(key=key, value=value, headers=headers, timestamp=None) is None:
                 sent.append((await self._producer.send_batch(batch, topic, partition=number), mine))
                 batch, mine = self._producer.create_batch(), []
-                batch.append(key=record.key, value=record.value, headers=headers, timestamp=None)
+                batch.append(key=key, value=value, headers=headers, timestamp=None)
             mine.append(place)
         sent.append((await self._producer.send_batch(batch, topic, partition=number), mine))
         return sent
@@ -150,6 +151,22 @@ class KafkaProducer:
         for future in (self._producer._sender.sender_task, self._producer._txn_manager.wait_for_transaction_end()):  # noqa: SLF001
             if future is not None and future.done() and not future.cancelled():
                 future.exception()
+
+
+def _places(records: Sequence[OutRecord]) -> Places:
+    """Where each topic's and partition's records stand. Raises ``RecordTooLargeError``."""
+    places: Places = {}
+    for place, record in enumerate(records):
+        topic, key, value, number, headers = record
+        size = len(value or b"") + len(key or b"") if not headers else record.size_bytes
+        if size > RECORD_BYTES_MAX:
+            raise RecordTooLargeError(f"{topic}: {size} bytes, most is {RECORD_BYTES_MAX}")
+        at = (topic, number)
+        if at in places:
+            places[at].append(place)
+        else:
+            places[at] = [place]
+    return places
 
 
 def _is_fenced(error: BaseException | None) -> bool:

@@ -1,11 +1,12 @@
 """One partition, read from one offset on."""
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from millrace.bus.kafka.settings import KafkaSettings, bounded, stop
@@ -13,13 +14,29 @@ from millrace.bus.types import Lag, Record, TopicPartition
 from millrace.contracts.errors import BusError, OffsetGoneError
 
 
-def _records(messages: Iterable[Any]) -> list[Record]:
-    """As ours. ``tuple.__new__`` saves half of the time, and there are hundreds of thousands in a second."""
-    new = tuple.__new__
-    return [
-        new(Record, (each.topic, each.partition, each.offset, each.timestamp, each.key, each.value, each.headers))
-        for each in messages
-    ]
+def ours(_key: bytes | None) -> bytes | None:
+    """Marks a consumer, as its key's deserializer, whose records are made as ours at once. Never called."""
+    raise AssertionError("the mark is looked at, not called")
+
+
+class OurRecords(PartitionRecords):  # type: ignore[misc]  # aiokafka publishes no types
+    """Makes a :class:`Record` where aiokafka would make its own and we ours of it: a third of the cost of reading.
+
+    aiokafka has no hook for that. So its name for this class is bound to ours, once; consumers without the mark (those
+    of Faust and of groups) get what they always got.
+    """
+
+    def _consumer_record(self, tp: KafkaPartition, record: Any) -> Any:
+        if self._key_deserializer is not ours:
+            return super()._consumer_record(tp, record)
+        headers = tuple(record.headers) if record.headers else ()
+        fields = (tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, headers)
+        return tuple.__new__(Record, fields)
+
+    @classmethod
+    def install(cls) -> None:
+        """Take the place of aiokafka's own."""
+        fetcher.PartitionRecords = cls
 
 
 class Reader:
@@ -51,6 +68,7 @@ class Reader:
                 isolation_level="read_committed",
                 auto_offset_reset="none",
                 enable_auto_commit=False,
+                key_deserializer=ours,
                 max_partition_fetch_bytes=self._settings.fetch_bytes,
             )
             self._consumer = consumer
@@ -83,7 +101,8 @@ class Reader:
         if found or answer != self._answer:
             self._heard_s, self._answer = asyncio.get_running_loop().time(), answer
         self.left = (consumer.last_stable_offset(self._partition) or 0) - self.position
-        return _records(found.get(self._partition, ()))
+        records: list[Record] = found.get(self._partition, [])
+        return records
 
     @property
     def lag(self) -> Lag | None:

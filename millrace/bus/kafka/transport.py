@@ -12,7 +12,7 @@ from aiokafka.errors import TopicAlreadyExistsError
 
 from millrace.bus.kafka.member import KafkaMember
 from millrace.bus.kafka.producer import KafkaProducer
-from millrace.bus.kafka.reader import Reader
+from millrace.bus.kafka.reader import OurRecords, Reader
 from millrace.bus.kafka.settings import KafkaSettings, Sparingly, bounded, stop
 from millrace.bus.streams import run_agents
 from millrace.bus.transport import GroupListener, Handler
@@ -29,6 +29,7 @@ class KafkaTransport:
 
     def __init__(self, bootstrap_servers: str, client_id: str, **options: Any) -> None:
         Sparingly.install()
+        OurRecords.install()
         self.settings = KafkaSettings(bootstrap_servers, client_id, **options)
         self._admin: AIOKafkaAdminClient | None = None
         self._asker: AIOKafkaConsumer | None = None
