@@ -54,6 +54,6 @@ class BatchHistogram(Collector):
         family = HistogramMetricFamily(self.name, self._documentation, labels=[self.label])
         bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         for value, counts in list(self._counts.items()):
-            totals = np.cumsum(counts).tolist()
+            totals = np.cumsum(counts, dtype=np.float64).tolist()
             family.add_metric([value], list(zip(bounds, totals, strict=True)), sum_value=self._sums[value])
         yield family
