@@ -152,7 +152,7 @@ def follow(bootstrap_servers: str, topic: str, partitions: int) -> Consumer:
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
-            "fetch.wait.max.ms": 5,
+            "fetch.wait.max.ms": 500,
             "fetch.min.bytes": 1,
             "queued.min.messages": 1_000_000,
             "queued.max.messages.kbytes": 1_000_000,

@@ -34,7 +34,7 @@ def started(command: Command, log_path: Path) -> Iterator[psutil.Popen]:
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGTERM)
             with suppress(psutil.TimeoutExpired):
                 process.wait(STOP_S)

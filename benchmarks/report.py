@@ -42,9 +42,13 @@ def scaled(points: Sequence[Point], outputs: int) -> list[Point]:
 
 
 def rates_of(one: Outcome) -> tuple[float | None, float | None]:
-    """Cold and warm of one row in one round."""
+    """Cold and warm of one row in one round. For one that is asked both are the rate since it was asked."""
     assert one.count is not None, "its outputs were counted"
-    return cold_and_warm(scaled(one.watched.points, one.count.outputs), one.target)
+    points = scaled(one.watched.points, one.count.outputs)
+    if one.row.asked:
+        whole = rate([Point(0.0, 0), *points], 0, one.target * WARM_UNTIL)
+        return whole, whole
+    return cold_and_warm(points, one.target)
 
 
 def spread(values: Iterable[float | None]) -> dict[str, float] | None:

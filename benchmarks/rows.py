@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import jvm
 from benchmarks.environments import NotBuiltError, python_of
@@ -52,10 +53,9 @@ class Round:
         """Of every topic."""
         return self.stage.project.partitions
 
-    @property
-    def requests(self) -> str:
-        """The samples once more, as MLServer takes them."""
-        return f"{self.stage.project.stream}-requests"
+    def requests(self, name: str) -> str:
+        """The samples once more, as MLServer takes them, for the row of that name."""
+        return f"{self.stage.project.stream}-requests-{name}"
 
     def output(self, name: str) -> str:
         """The topic that a peer writes."""
@@ -80,10 +80,13 @@ class Row:
     command: Callable[[Round, str], Command]
     writes: TopicRow | None = None
     origin: Origin = PREDICTION
+    asked: bool = False
+    """It reads requests from "latest", sent once it answers. Its answers become visible in bursts, some all at once at
+    the end, so it has no rate but the whole one."""
 
     def target(self, events: int) -> int:
         """How many outputs it is watched for."""
-        return max(1, min(events, MLSERVER_EVENTS) if self.name == "mlserver" else round(events * self.share))
+        return max(1, min(events, MLSERVER_EVENTS) if self.asked else round(events * self.share))
 
     def topic(self, one: Round) -> str:
         """What it writes."""
@@ -164,8 +167,18 @@ def jvm_peer(one: Round, name: str) -> Command:
 
 
 def mlserver(one: Round, name: str) -> Command:
-    """MLServer with its Kafka input; its settings are two files in a folder."""
-    python, ports = _python(name), one.ports
+    """MLServer with its Kafka input, everything else as it comes."""
+    return _mlserver(one, name, {}, {})
+
+
+def mlserver_tuned(one: Round, name: str) -> Command:
+    """MLServer scoring what waits in one call, in the process that reads: its default sends each request to another."""
+    return _mlserver(one, name, {"parallel_workers": 0}, {"max_batch_size": 64, "max_batch_time": 0.005})
+
+
+def _mlserver(one: Round, name: str, server: Mapping[str, Any], runtime: Mapping[str, Any]) -> Command:
+    """Its settings are two files in a folder."""
+    python, ports = _python("mlserver"), one.ports
     folder = one.stage.folder / name
     folder.mkdir(parents=True, exist_ok=True)
     logging = {"version": 1, "disable_existing_loggers": False, "root": {"level": "WARNING"},
@@ -178,11 +191,11 @@ def mlserver(one: Round, name: str) -> Command:
         "grpc_port": ports["mlserver-grpc"],
         "metrics_port": ports["mlserver-metrics"],
         "metrics_endpoint": None,
+        **server,
         "logging_settings": str(folder / "logging.json"),
-        "parallel_workers": 0,  # with one, its default, each request crosses between processes twice
         "kafka_enabled": True,
         "kafka_servers": one.stage.bootstrap_servers,
-        "kafka_topic_input": one.requests,
+        "kafka_topic_input": one.requests(name),
         "kafka_topic_output": one.output(name),
     }
     (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
@@ -190,8 +203,7 @@ def mlserver(one: Round, name: str) -> Command:
         "name": "bench",
         "implementation": "benchmarks.peers.mlserver_runtime.Forest",
         "parameters": {"uri": str(one.model_file)},
-        "max_batch_size": 64,  # adaptive batching: what waits is scored in one call
-        "max_batch_time": 0.005,
+        **runtime,
     }
     (folder / "model-settings.json").write_text(json.dumps(model), "utf-8")
     program = str(Path(python).with_name("mlserver"))
@@ -204,7 +216,8 @@ MONITOR = Row("millrace-monitor", AT_LEAST_ONCE, 0.5, service, topics.OBSERVATIO
 PEERS = (
     Row("faust", AT_LEAST_ONCE, 0.1, peer),
     Row("quix-eos", EXACTLY_ONCE, 0.4, peer_apart),
-    Row("mlserver", "at-most-once", 1.0, mlserver, origin=answered),
+    Row("mlserver", "at-most-once", 1.0, mlserver, origin=answered, asked=True),
+    Row("mlserver-tuned", "at-most-once", 1.0, mlserver_tuned, origin=answered, asked=True),
     Row("kafka-streams", EXACTLY_ONCE, 1.0, jvm_peer),
     Row("jvm-loop", EXACTLY_ONCE, 1.0, jvm_peer),
     Row("aiokafka-fastavro", EXACTLY_ONCE, 1.0, peer),

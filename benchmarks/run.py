@@ -116,7 +116,7 @@ class Bench:
                 self._create(one, row)
             progress, inputs = self._before(one, row)
             with started(command, log) as process:
-                if row.name == "mlserver":
+                if row.asked:
                     progress, inputs = self._requested(one, row, progress, process)
                 outcome.watched = watch(
                     process, self._broker, progress, outcome.target, whole=outcome.target == self._events,
@@ -150,15 +150,15 @@ class Bench:
         requests = requests_of(self.bootstrap_servers, one.samples, row.target(self._events))
         headers = [("mlserver-model", b"bench")]
         probe = [(PROBE, requests[0][1])]
-        extra = until_answering(process, ends, lambda: self._load(one.requests, probe, headers))
-        self._load(one.requests, requests, headers)
+        extra = until_answering(process, ends, lambda: self._load(one.requests(row.name), probe, headers))
+        self._load(one.requests(row.name), requests, headers)
         return (lambda: ends() - extra), {0: numbers_of(requests)}
 
     def _load(self, topic: str, pairs: Sequence[tuple[bytes, bytes]], headers: Sequence[tuple[str, bytes]]) -> None:
         load(self.bootstrap_servers, topic, pairs, headers)
 
     def _create(self, one: Round, row: Row) -> None:
-        names = [one.output(row.name), *([one.requests] if row.name == "mlserver" else [])]
+        names = [one.output(row.name), *([one.requests(row.name)] if row.asked else [])]
         for future in self._admin.create_topics([NewTopic(name, one.partitions, 1) for name in names]).values():
             future.result(ADMIN_S)
 

@@ -1,7 +1,8 @@
 """Writes into the documents what stands in the code or in a report, between markers, so that prose cannot drift.
 
 ``python docs/generate.py`` writes the topic table of ARCHITECTURE.md and the settings of docs/settings.md; with
-``--demo`` it also writes README's figures and picture from ``reports/demo.json`` and ``reports/demo.svg``.
+``--demo`` it also writes README's figures and picture from ``reports/demo.json`` and ``reports/demo.svg``, with
+``--bench`` those of ``make bench`` (a copy of the report, with all its figures, is kept as ``docs/bench.json``).
 """
 
 import json
@@ -10,9 +11,11 @@ import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from benchmarks import report as report_of_bench
 from millrace.contracts.settings import ServiceSettings
 from millrace.contracts.topics import FOREVER, TABLE, TopicRow
 from millrace.local.platform import SERVICES
@@ -73,6 +76,19 @@ def demo_table(report: dict[str, object]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
+def bench_table(report: dict[str, Any]) -> str:
+    """README's figures from the report of the benchmarks: the rows, then latency by rate."""
+    lines = [report_of_bench.markdown(report)]
+    lines += ["| latency, exactly once | events/s | p50 | p99 |", "|---|---:|---:|---:|"]
+    for rate, figures in report["latency_ms"].items():
+        for name in ("event_to_prediction", "sample_to_prediction"):
+            seen = figures[name]
+            lines.append(
+                f"| {name.replace('_', ' ')} | {float(rate):,.0f} | {seen['p50']:.0f} ms | {seen['p99']:.0f} ms |"
+            )
+    return "\n".join(lines)
+
+
 def put(document: Path, marker: str, content: str) -> None:
     """Replace what stands between ``<!-- marker: … -->`` and ``<!-- /marker -->``."""
     text = document.read_text(encoding="utf-8")
@@ -92,3 +108,7 @@ if __name__ == "__main__":
     if "--demo" in sys.argv:
         put(ROOT / "README.md", "demo", demo_table(json.loads((ROOT / "reports/demo.json").read_text())))
         shutil.copy(ROOT / "reports/demo.svg", ROOT / "docs/images/demo.svg")
+    if "--bench" in sys.argv:
+        shutil.copy(ROOT / "reports/bench.json", ROOT / "docs/bench.json")
+        shutil.copy(ROOT / "reports/bench.svg", ROOT / "docs/images/bench.svg")
+        put(ROOT / "README.md", "bench", bench_table(json.loads((ROOT / "docs/bench.json").read_text())))

@@ -20,8 +20,6 @@ from millrace.telemetry.log import get_logger
 log = get_logger(__name__)
 
 NEVER_MS = 2**31 - 1
-FEW = 4  # a fetch that brings less than this part of what it may is topped up
-TOP_UP_S = 0.005  # longest wait for what is known to be there
 WATCH_S = 1.0  # how often the membership is asked whether it is still well
 
 Ends = Callable[[Iterable[TopicPartition]], Awaitable[dict[TopicPartition, int]]]
@@ -141,10 +139,7 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         look = asyncio.create_task(self._look(number, max_records)) if self._asks else None
         try:
             records = await self._take(readers, max_records)
-            if 0 < len(records) < max_records // FEW:
-                ends = await (look or self._look(number, max_records))
-                records += await self._top_up(readers, ends, max_records - len(records))
-            elif not records and timeout_s > 0:
+            if not records and timeout_s > 0:
                 records = await self._first(readers, max_records, timeout_s)
             self._looks[number] = await look if look is not None else {}
         finally:
@@ -176,19 +171,6 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         for reader in readers:
             if len(records) < max_records:
                 records += await reader.take(max_records - len(records), 0)
-        return records
-
-    @staticmethod
-    async def _top_up(readers: list[Reader], ends: dict[TopicPartition, int], max_records: int) -> list[Record]:
-        """What has come since to where the broker sent something.
-
-        It sends as soon as there is one record, and no more before that one was taken. So after a transaction of 20 ms
-        one record lies here and forty lie there, and the one would get a transaction of its own.
-        """
-        records: list[Record] = []
-        for reader in readers:
-            if len(records) < max_records and reader.position < ends.get(reader.at, 0):
-                records += await reader.take(max_records - len(records), TOP_UP_S)
         return records
 
     @staticmethod

@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.producer import sender
 
 from millrace.bus.failpoints import failpoint
 from millrace.bus.kafka.settings import KafkaSettings, stop
@@ -18,6 +19,7 @@ from millrace.contracts.errors import FencedError, RecordTooLargeError, UnclearE
 UNCLEAR = (KafkaError, TimeoutError, OSError, AssertionError, asyncio.InvalidStateError)  # the last two are aiokafka's
 NO_HEADERS: list[tuple[str, bytes]] = []  # aiokafka wants a list, and only reads it
 Places = dict[tuple[str, int | None], list[int]]
+Sent = tuple[asyncio.Future[Any], list[int]]  # a batch, and which of the records it holds
 BATCH_BYTES_MAX = RECORD_BYTES_MAX + 40_000  # room for the framing of one largest record; below the broker's 1,048,588
 
 
@@ -29,6 +31,7 @@ class KafkaProducer:
         self._settings = settings
         self._id = transactional_id
         self._open = False
+        sender.BACKOFF_OVERRIDE = settings.retry_backoff_ms / 1000  # its 20 ms are more than a transaction takes
         self._producer = AIOKafkaProducer(
             **settings.client(),
             transactional_id=transactional_id,
@@ -72,26 +75,33 @@ class KafkaProducer:
         await self._producer.begin_transaction()
         self._open = True
         failpoint("commit.begin")
-        if positions:  # first, or an abort between the two hangs (aiokafka#1004)
+        sent = await self._send_all(records, places)
+        if positions:  # while the broker writes the records
             assert group is not None, "positions belong to a group"
             offsets = {KafkaPartition(*at): offset for at, offset in positions.items()}
             await self._producer.send_offsets_to_transaction(offsets, group)
             failpoint("commit.after-offsets")
-        written = await self._write(records, places)
+        written = await self._written(sent, len(records))
         failpoint("commit.before-end")
         self._open = False  # from here on only the broker knows
         await self._producer.commit_transaction()
         failpoint("commit.after-end")
         return written
 
-    async def _write(self, records: Sequence[OutRecord], places: Places) -> list[int]:
-        """Send the records in batches, one sequence for each partition, and wait for the offset of each."""
-        sent: list[tuple[asyncio.Future[Any], list[int]]] = []
+    async def _send_all(self, records: Sequence[OutRecord], places: Places) -> list[Sent]:
+        """Hand the records over in batches, one sequence for each partition."""
+        sent: list[Sent] = []
         for (topic, number), mine in (await self._placed(places, records)).items():
             sent += await self._send(topic, number, mine, records)
-        offsets = [0] * len(records)
-        for written, mine in sent:
-            base = (await written).offset
+        for future, _ in sent:  # whoever fails first is raised; the others need not be complained of
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return sent
+
+    async def _written(self, sent: Sequence[Sent], count: int) -> list[int]:
+        """Wait for the offset of each record."""
+        offsets = [0] * count
+        for future, mine in sent:
+            base = (await future).offset
             failpoint("commit.mid-send")
             if base < 0:  # a repeat of a batch that the broker has, but whose place it has forgotten
                 raise UnclearError(f"{self._id}: the broker does not say where it put a batch")
@@ -116,11 +126,9 @@ class KafkaProducer:
             mine.sort()  # their order within a partition is the order in which they were given
         return placed
 
-    async def _send(
-        self, topic: str, number: int, places: list[int], records: Sequence[OutRecord]
-    ) -> list[tuple[asyncio.Future[Any], list[int]]]:
+    async def _send(self, topic: str, number: int, places: list[int], records: Sequence[OutRecord]) -> list[Sent]:
         """One or more batches. What is large was checked before: a record that an empty batch refuses is a defect."""
-        sent: list[tuple[asyncio.Future[Any], list[int]]] = []
+        sent: list[Sent] = []
         batch, mine = self._producer.create_batch(), list[int]()
         for place in places:
             _, key, value, _, more = records[place]

@@ -43,6 +43,9 @@ class Reader:
     """One partition from one offset on.
 
     ``position`` is the offset after what was handed over, ``left`` how much the broker had more when it last sent some.
+    While there is more, aiokafka asks for it ahead. At the end that would be wrong: the broker answers as soon as there
+    is one record, and that one would wait here for the end of a transaction while forty more gather at the broker. So
+    a reader at the end rests, and the broker is asked when the lane asks: one answer with all that has come.
     """
 
     def __init__(self, settings: KafkaSettings, at: TopicPartition, start: int) -> None:
@@ -53,6 +56,7 @@ class Reader:
         self._partition = KafkaPartition(at.topic, at.partition)
         self._consumer: AIOKafkaConsumer | None = None
         self._heard_s = asyncio.get_running_loop().time()
+        self._rests = False
         self._answer: int | None = None  # when the broker last answered, by another clock: only its changes count
 
     @property
@@ -89,6 +93,9 @@ class Reader:
     async def take(self, max_records: int, timeout_s: float) -> list[Record]:
         """The next records, or none after the time is over."""
         consumer = await self._started()
+        if self._rests:
+            consumer.resume(self._partition)
+            self._rests, self._heard_s = False, asyncio.get_running_loop().time()  # the broker is asked only now
         try:
             found = await consumer.getmany(self._partition, timeout_ms=int(timeout_s * 1000), max_records=max_records)
             self.position = await consumer.position(self._partition)
@@ -102,6 +109,9 @@ class Reader:
             self._heard_s, self._answer = asyncio.get_running_loop().time(), answer
         self.left = (consumer.last_stable_offset(self._partition) or 0) - self.position
         records: list[Record] = found.get(self._partition, [])
+        if records and self.left <= 0:
+            consumer.pause(self._partition)
+            self._rests = True
         return records
 
     @property
