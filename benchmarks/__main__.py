@@ -37,7 +37,7 @@ from rich.table import Table
 from benchmarks import picture, report
 from benchmarks.rows import ROWS
 from benchmarks.run import FEATURES, TREES, Bench, Outcome, Tell
-from millrace.local.embedded import Embedded, start_embedded
+from millrace.local.embedded import start_embedded
 from millrace.telemetry import log
 
 NAMES = [row.name for row in ROWS]
@@ -69,13 +69,12 @@ def main(
     extras = [name for name in EXTRAS if not only or name in only]
     with ExitStack() as stack:
         work = (keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millrace-bench-")))).resolve()
-        embedded = stack.enter_context(start_embedded(work / "platform"))
         with telling(console) as tell:
             outcomes = []
-            for one in run_rows(embedded, work, wanted, tell, events=events, rounds=rounds, partitions=partitions):
+            for one in run_rows(work, wanted, tell, events=events, rounds=rounds, partitions=partitions):
                 outcomes.append(one)
                 console.print(in_words(one))
-            found = {name: run_extra(name, embedded, work, tell, quick=quick) for name in extras}
+            found = {name: run_extra(name, work / name, tell, quick=quick) for name in extras}
     rows = report.rows_of(outcomes)
     made: dict[str, Any] = {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),  # noqa: TID251  # the one moment that is told
@@ -118,30 +117,34 @@ def _end(*_signal: object) -> None:
 
 
 def run_rows(
-    embedded: Embedded, work: Path, wanted: Sequence[Any], tell: Tell, *, events: int, rounds: int, partitions: int
+    work: Path, wanted: Sequence[Any], tell: Tell, *, events: int, rounds: int, partitions: int
 ) -> Iterator[Outcome]:
-    """The rows of the table; nothing is loaded where none is wanted."""
+    """The rows of the table; nothing is started where none is wanted."""
     if wanted:
-        bench = Bench(embedded, work, events=events, partitions=partitions, tell=tell)
-        yield from bench.run(rounds, wanted)
+        with start_embedded(work / "platform") as embedded:
+            yield from Bench(embedded, work, events=events, partitions=partitions, tell=tell).run(rounds, wanted)
 
 
-def run_extra(name: str, embedded: Embedded, work: Path, tell: Tell, *, quick: bool) -> Any:
-    """``latency`` or ``cost`` on the same broker; what went wrong instead, so that the table is not lost with it."""
+def run_extra(name: str, folder: Path, tell: Tell, *, quick: bool) -> Any:
+    """``latency`` or ``cost``; what went wrong instead, so that the table is not lost with it.
+
+    On a broker of its own, which has not to look after what all the rows left behind.
+    """
     if util.find_spec(f"benchmarks.{name}") is None:
         return {"skipped": f"there is no benchmarks/{name}.py"}
     tell(name, 0, 1)
     settings: dict[str, Any] = dict(QUICK_EXTRAS[name]) if quick else {}
-    if name == "latency":
-        settings["broker_pid"] = embedded.processes()["kafka"].pid
-    else:
-        settings["tell"] = lambda what: tell(f"{name}: {what}", 0, 1)
-    try:
-        found = import_module(f"benchmarks.{name}").run(
-            work / name, embedded.bootstrap_servers, embedded.schema_registry_url, **settings
-        )
-    except RuntimeError as error:
-        return {"skipped": str(error)}
+    with start_embedded(folder / "platform") as embedded:
+        if name == "latency":
+            settings["broker_pid"] = embedded.processes()["kafka"].pid
+        else:
+            settings["tell"] = lambda what: tell(f"{name}: {what}", 0, 1)
+        try:
+            found = import_module(f"benchmarks.{name}").run(
+                folder, embedded.bootstrap_servers, embedded.schema_registry_url, **settings
+            )
+        except RuntimeError as error:
+            return {"skipped": str(error)}
     tell(name, 1, 1)
     return found
 

@@ -7,7 +7,7 @@ import pytest
 
 from millrace.bus.transport import GroupMember, Transport
 from millrace.bus.types import Record
-from millrace.contracts.errors import TopicMismatchError
+from millrace.contracts.errors import BusError, TopicMismatchError
 from tests.transports import (
     EVERY,
     PATIENCE_S,
@@ -74,6 +74,21 @@ async def test_fetch_keeps_order_limit_and_position(transport: Transport) -> Non
     assert [r.value for r in found if r.topic == first] == [b"%d" % n for n in range(30)]
     assert [r.value for r in found if r.topic == second] == [b"a", b"b"]
     assert again[0] == next(r for r in found if r.topic == first)
+
+
+async def test_a_member_is_told_what_it_still_owns(world: World) -> None:
+    """``confirm`` returns for a number that is its own; not for another's, and not after it has left."""
+    connection, listener = world.connect(), Listener()
+    name = await topic(connection, 2)
+    member = await connection.join(fresh("group"), [name], listener)
+    await eventually(lambda: listener.owns({0, 1}), "it owns both")
+    await member.confirm(0)
+    await member.confirm(1)
+    with pytest.raises(BusError, match="partition 2 is still ours"):
+        await member.confirm(2)
+    await member.close()
+    with pytest.raises(BusError, match="partition 0 is still ours"):
+        await member.confirm(0)
 
 
 async def test_a_topic_left_out_waits(transport: Transport) -> None:

@@ -6,8 +6,9 @@ A lane turns records of partition ``p`` of its input topics into records elsewhe
 2. read the committed positions and let the lane rebuild its state to match them,
 3. fetch, process, commit outputs and positions in one transaction, again and again.
 
-Whatever goes wrong in 3 leads back to 1: state in memory is thrown away, the log says what happened. Only being
-fenced does not: then another process does this work, and this one says so and ends.
+Whatever goes wrong in 3 leads back to 1, once the group has confirmed that the number is still ours: state in memory is
+thrown away, the log says what happened. Only being fenced does not: then another process does this work, and this one
+says so and ends.
 """
 
 import asyncio
@@ -164,6 +165,8 @@ class Lanes:
             try:
                 self._recovers.setdefault(number, "its state is being rebuilt from the log")
                 self._waits_since_s.pop(number, None)
+                if failures:  # it may have been away for long, and another process be at work by now
+                    await member.confirm(number)
                 async with self._owned(number) as producer:
                     positions = await self._recover(lane, number, member)
                     step = Step()

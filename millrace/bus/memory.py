@@ -242,6 +242,12 @@ class MemoryMember:
             self._error.set_exception(error)
             self._error.exception()  # seen: the loop need not complain if nobody asks
 
+    async def confirm(self, number: int) -> None:
+        """Return once the group has said, after this call, that this member still owns the number."""
+        await self._transport.pause()
+        if number not in {at.partition for at in self.membership.owned}:
+            raise BusError(f"group {self.group}: it does not confirm that partition {number} is still ours")
+
     async def failure(self) -> None:
         """Wait until the membership fails, and raise why."""
         await asyncio.shield(self._error)

@@ -98,6 +98,14 @@ class GroupMember(Protocol):
         """How far behind its reader of that partition is, as the broker last told it; None while unknown."""
         ...
 
+    async def confirm(self, number: int) -> None:
+        """Return once the group has said, after this call, that this member still owns the number.
+
+        Raises a retryable ``BusError`` if it says otherwise, or nothing: ``revoked`` follows, or it can be asked again.
+        Who was away for long must ask before it fences anybody: its work may have a new owner.
+        """
+        ...
+
     async def failure(self) -> None:
         """Wait until the membership fails for good, and raise why: a listener's error, or the group's refusal."""
         ...

@@ -47,7 +47,6 @@ class Net:
         settings, port, own = behind(folder)
         self.through = f"{HOST}:{port}"
         self.proxy = Proxy(port, own)
-        self._log = folder / "kafka" / "kafka.log"
         self._platform = Platform(folder, kafka_overrides=settings)
         self._embedded = Embedded(self._platform)
 
@@ -90,14 +89,6 @@ class Net:
         yield
         wait_for(lambda: self._is_another(before.pid, before.restarts), "the supervisor has started another broker")
 
-    def dropped_markers(self) -> int:
-        """How often the broker says that it left transaction markers out, as its partitions had no leader just then.
-
-        KAFKA-20734: a broker that was fenced for a moment, as after a long pause, calls a transaction complete without
-        having told the partitions. Records may then be seen twice, or readers wait for ever; it is not our doing.
-        """
-        return self._log.read_text(errors="replace").count("Couldn't find leader endpoint for partitions")
-
     def _is_another(self, pid: int | None, restarts: int) -> bool:
         now = self._embedded.processes()["kafka"]
         return now.ready and now.restarts > restarts and now.pid != pid
@@ -122,7 +113,6 @@ class Work:
         lives: tuple[str, ...] = (), model: bytes | None = None, **serving: str,
     ) -> None:  # fmt: skip
         self.net = net
-        self._dropped = net.dropped_markers()
         self.scene = Scene.create(net.broker, folder)
         deploy(self.scene, model) if model else self.scene.deploy()
         self._bootstrap = net.through if through_proxy else None
@@ -162,8 +152,6 @@ class Work:
             self.scene.__exit__(kind, *error)
             for reader in self.live:
                 reader.stop()
-        if kind is AssertionError and self.net.dropped_markers() > self._dropped:
-            pytest.xfail("KAFKA-20734: the broker completed a transaction without its markers")
         gc.collect()  # kafka-python forgets sockets when no broker answers: the warning belongs to this test
 
     def seen(self) -> dict[int, int]:

@@ -116,8 +116,8 @@ def upstream(running: Running) -> Iterator[Upstream]:
         upstream.event(number)
         upstream.label(number)
     upstream.flush()
-    statuses = Downstream(running, "serving-status")
-    statuses.until(bool)
+    statuses = Downstream(running, "serving-status")  # of all models that ever served on this broker
+    statuses.until(lambda found: any(statuses.value(one)["model"] == "electricity" for one in found))
     statuses.close()
     yield upstream
     upstream.close()

@@ -11,7 +11,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
 from millrace.bus.kafka.reader import Reader
-from millrace.bus.kafka.settings import KafkaSettings, stop
+from millrace.bus.kafka.settings import KafkaSettings, bounded, stop
 from millrace.bus.transport import GroupListener
 from millrace.bus.types import Lag, Record, TopicPartition
 from millrace.contracts.errors import BusError, TopicMismatchError
@@ -125,6 +125,15 @@ class KafkaMember(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             self._fail(error)
         readers, self._readers = list(self._readers.values()), {}
         await asyncio.gather(*(reader.close() for reader in readers))
+
+    async def confirm(self, number: int) -> None:
+        """Return once the group has said, after this call, that this member still owns the number."""
+        confirmed = False
+        if number in self._owned:
+            async with bounded(f"group {self._group}: heartbeat", self._settings.session_timeout_ms):
+                confirmed = await self._consumer._coordinator._do_heartbeat()  # noqa: SLF001 - there is no public word
+        if not confirmed or number not in self._owned:
+            raise BusError(f"group {self._group}: it does not confirm that partition {number} is still ours")
 
     async def failure(self) -> None:
         """Wait until the membership fails, and raise why."""
