@@ -18,6 +18,7 @@ def main() -> None:
             "group.id": job.group,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
+            "fetch.queue.backoff.ms": 1,  # by default it rests for a second whenever 100,000 records wait
         }
     )
     producer = Producer(
