@@ -46,6 +46,7 @@ async def _run(name: str, settings: ServiceSettings, build: Callable[[Context], 
         settings.bootstrap_servers,
         client_id=process,
         session_timeout_ms=settings.session_timeout_ms,
+        request_timeout_ms=settings.request_timeout_ms,
         client_options=settings.kafka_client_options(),
     )
     registry = SchemaRegistry(settings.schema_registry_url)

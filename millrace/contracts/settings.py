@@ -33,6 +33,9 @@ class ServiceSettings(BaseSettings):
     kafka_sasl_password: SecretStr | None = Field(None, description="With which password.")
     log_level: str = Field("INFO", description="Least severe level that is logged.")
     session_timeout_ms: int = Field(6000, ge=1000, description="After this long without a heartbeat it is replaced.")
+    request_timeout_ms: int = Field(
+        10_000, ge=1000, description="A connection to Kafka that leaves a request unanswered for so long is given up."
+    )
     failpoints: str | None = Field(
         None, description="For tests: where the process shall die, see millrace/bus/failpoints.py."
     )

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
@@ -103,20 +103,20 @@ class Work:
         burst: so many events, all sent before anything else happens, instead of a steady feed.
         through_proxy: whether the services connect through the proxy.
         lives: the failpoints of the serving process, as the harness takes them.
-        burst: so many events, all sent before anything else happens, instead of a steady feed.
         model: the ONNX file in force, if not the harness's own.
-        serving: settings of that process.
+        ingest, serving: settings of these processes.
     """
 
     def __init__(
         self, net: Net, folder: Path, *, seed: int, through_proxy: bool = False, rate: float = RATE, burst: int = 0,
-        lives: tuple[str, ...] = (), model: bytes | None = None, **serving: str,
+        lives: tuple[str, ...] = (), model: bytes | None = None, ingest: Mapping[str, str] | None = None,
+        **serving: str,
     ) -> None:  # fmt: skip
         self.net = net
         self.scene = Scene.create(net.broker, folder)
         deploy(self.scene, model) if model else self.scene.deploy()
         self._bootstrap = net.through if through_proxy else None
-        self.ingest = self.scene.service("ingest", bootstrap_servers=self._bootstrap)
+        self.ingest = self.scene.service("ingest", bootstrap_servers=self._bootstrap, **(ingest or {}))
         self.serving = self.scene.service("serving", lives, bootstrap_servers=self._bootstrap, **serving)
         self.live = Live.both(self.scene)
         self.feed = Feed(self.scene, seed, rate)
@@ -139,7 +139,7 @@ class Work:
             else:
                 self.feed.start()
             self.goes_on()
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, nothing stays running behind it
             self.__exit__(type(error))
             raise
         return self

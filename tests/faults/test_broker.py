@@ -17,7 +17,7 @@ from tests.transports import PATIENCE_S, eventually, fresh, topic, write
 RECORDS = 15_000  # in each of two partitions: a few seconds' work for the copier
 NUMBERS = (0, 1)
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.matrix]  # test_pauses.py kills it in `make test`
 
 
 @pytest.fixture
