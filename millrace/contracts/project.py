@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from millrace.contracts.data_policy import DataPolicy
 from millrace.contracts.errors import ProjectError
 from millrace.contracts.feature_spec import FeatureSpec, LabelLag, LabelMean, LabelShare, feature_set_id
 
@@ -211,6 +212,7 @@ class Project(_Section):
     label: Label
     expectations: tuple[Expectation, ...] = ()
     dedupe: Dedupe = Dedupe()
+    data: DataPolicy = DataPolicy()
     features: tuple[FeatureSpec, ...] = Field(min_length=1)
     training: Training
     gates: Gates
