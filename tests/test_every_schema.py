@@ -31,9 +31,13 @@ SERVICES = {"ingest", "trainer", "registry", "serving", "monitor"}
 FROZEN: dict[str, str] = {
     "alert-raised/v1": "e0ed73d19efccc8ec9198b761930bae310153c73b164345055b24a8cb6172cae",
     "audit-recorded/v1": "811d2d21dcc024609da80e09b110628fc7673d881e4c1a73ac80ad3be19b5692",
+    "data-quality-judged/v1": "b94b5cf930bba8d0bec0ffa2f2588008c282249a59402a34a9b9e2ae267dc656",
     "data-snapshot-taken/v1": "3072fce3c5522f966e1771685bd919344901f30950ad998c695abcee0dfa0914",
+    "data-snapshot-taken/v2": "f57a18e222a49a1d9485c8e1edb74421f936091d96555cbaafa2bf3dec5841b3",
     "deployment-decided/v1": "0b26491777399c0ecc6bd7b084912ce08833f0dad5cf3a18bfd2824430366e86",
     "drift-detected/v1": "774a71cdea64fad10f77d1dbf3508e8c91b66ab104088f86efc063f705f7c8db",
+    "expectations-learned/v1": "8cfe2f0b3cd8daa2a347d2784e5ac6da15deb0771ada5f116fa9114cb0bb4a0f",
+    "feature-state-saved/v1": "d5bfc050b31b50c467bad4bf98239e38edc9dc4e0ed6e96c82aa58fb2c96fe81",
     "label-observed/v1": "130aa54d969aee035f1179ef610c5966e780f67a3634791003095c242c2187d5",
     "model-metrics-measured/v1": "cb94a148181b2f5224b27ff21be300d66df26bab37bd15620c00d219b5f67a5f",
     "model-version-changed/v1": "d5f2cbd7b20fcfb00e08a1e4ae5555e13d44b01a714f7a32054d1900d785cc96",
@@ -41,8 +45,10 @@ FROZEN: dict[str, str] = {
     "prediction-made/v1": "f3a92157bdaa726fa05b9696008694e42812a10bdf753f34bb3e43bd0fde1e53",
     "retrain-model/v1": "17f5cd5c4d3ffcf41ca60493c327a33068b2b26dc45d694d5683a9ae364a6731",
     "sample-recorded/v1": "f395458707d358e6ef9f777aa77e374fee1104a1621fac897332a939645a43b1",
+    "sample-recorded/v2": "6c91e310c951fd564a13c0a33529b1b5fa489fe62e605d48266110525aaea512",
     "serving-status-reported/v1": "b1ebe4f3b988a34851761e7661539964786f85af224406e7d1051782be41ca16",
     "training-run-changed/v1": "0756cc7de2a4784734cefc198656522791410e7f41a1ff5f850ad4ad6a978ad2",
+    "training-run-changed/v2": "dd428404a900eb0b3ad4bf01543b46beb20c3a9eb5cdde09d55dadca676f6ce5",
 }
 
 UNIT_BY_ENDING = {
@@ -84,20 +90,24 @@ def records_of(schema: Any) -> Iterator[dict[str, Any]]:
             yield from records_of(schema.get(part))
 
 
-def shape_of_schema(kind: Any) -> Any:
-    """An Avro type in the common form of both worlds."""
+def shape_of_schema(kind: Any, named: dict[str, Any] | None = None) -> Any:
+    """An Avro type in the common form of both worlds. ``named`` has the records met so far, by name."""
+    named = {} if named is None else named
     if isinstance(kind, list):
-        return frozenset(shape_of_schema(branch) for branch in kind)
+        return frozenset(shape_of_schema(branch, named) for branch in kind)
     name = kind["type"] if isinstance(kind, dict) else kind
+    if name in named:
+        return named[name]
     plain = {"int": "integer", "long": "integer", "float": "real", "double": "real"}
     inner: dict[str, Callable[[], Any]] = {
         "enum": lambda: frozenset(kind["symbols"]),
-        "array": lambda: shape_of_schema(kind["items"]),
-        "map": lambda: shape_of_schema(kind["values"]),
+        "array": lambda: shape_of_schema(kind["items"], named),
+        "map": lambda: shape_of_schema(kind["values"], named),
     }
     if name == "record":
-        fields = tuple((field["name"], shape_of_schema(field["type"])) for field in kind["fields"])
-        return ("record", kind["name"], fields)
+        fields = tuple((field["name"], shape_of_schema(field["type"], named)) for field in kind["fields"])
+        named[kind["name"]] = ("record", kind["name"], fields)
+        return named[kind["name"]]
     return (name, inner[name]()) if name in inner else plain.get(name, name)
 
 

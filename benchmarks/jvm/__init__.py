@@ -129,7 +129,7 @@ def command(
         "predictions": predictions,
         "model-file": model_file,
         "features": features,
-        "sample-schema": SCHEMAS / "sample-recorded" / "v1.avsc",
+        "sample-schema": SCHEMAS / "sample-recorded" / "v2.avsc",
         "prediction-schema": SCHEMAS / "prediction-made" / "v1.avsc",
         "schema-id": schema_id,
         "model": model,

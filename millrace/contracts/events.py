@@ -6,41 +6,26 @@ schema's ``doc``; ``tests/test_every_schema.py`` holds that classes and schemas 
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Severity = Literal["WARNING", "ALARM"]
+from millrace.contracts.data_events import (
+    DataQualityJudged,
+    ExpectationsLearned,
+    FeatureStateSaved,
+    FieldCorrelation,
+    FieldExpectation,
+)
+from millrace.contracts.event_base import Event, Severity, Value
+
+__all__ = (  # besides the classes that stand here, of which there are too many for one file
+    "DataQualityJudged", "Event", "ExpectationsLearned", "FeatureStateSaved", "FieldCorrelation", "FieldExpectation",
+    "Severity", "Value",
+)  # fmt: skip
 RunStatus = Literal["STARTED", "SUCCEEDED", "FAILED"]
 RunTrigger = Literal["FIRST_DATA", "DRIFT", "OPERATOR", "SCHEDULE"]
 VersionStatus = Literal["REGISTERED", "REJECTED", "PROMOTED", "RETIRED"]
-
-
-class Value(BaseModel):
-    """A frozen value inside an event. Unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-
-class Event(Value):
-    """A frozen event. ``schema_name`` is its folder under ``schemas/``."""
-
-    schema_name: ClassVar[str]
-    _flat: ClassVar[bool] = False
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Note once for each class whether any field holds values of its own."""
-        super().__pydantic_init_subclass__(**kwargs)
-        parts = [part for field in cls.model_fields.values() for part in get_args(field.annotation)]
-        cls._flat = not any(isinstance(part, type) and issubclass(part, Value) for part in parts)
-
-    def to_record(self) -> dict[str, Any]:
-        """The event as the plain dictionary that the Avro codec writes.
-
-        Samples and predictions are flat: copying their fields takes 0.2 µs, ``model_dump`` 1.9 µs.
-        """
-        return dict(self.__dict__) if self._flat else self.model_dump()
 
 
 class LabelObserved(Event):
@@ -70,6 +55,7 @@ class SampleRecorded(Event):
     source_partition: int
     source_offset: int
     source_time_ms: int
+    flags: str | None = None
 
 
 class PredictionMade(Event):
@@ -152,6 +138,7 @@ class DataSnapshotTaken(Event):
     until_time_ms: int
     profile: tuple[FeatureProfile, ...]
     taken_at_ms: int
+    content_sha256: str | None = None
 
 
 class RetrainModel(Event):
@@ -205,6 +192,13 @@ class TrainingRunChanged(Event):
     error: str | None = None
     duration_s: float
     changed_at_ms: int
+    excluded: tuple[OffsetRange, ...] = ()
+    snapshot_id: str | None = None
+    table_version: int | None = None
+    rows_sha256: str | None = None
+    config_hash: str | None = None
+    lock_hash: str | None = None
+    expectations_id: str | None = None
 
 
 class ModelVersionChanged(Event):
@@ -338,5 +332,5 @@ class AuditRecorded(Event):
 EVENTS: tuple[type[Event], ...] = (
     LabelObserved, SampleRecorded, PredictionMade, ObservationsRecorded, DataSnapshotTaken, RetrainModel,
     TrainingRunChanged, ModelVersionChanged, DeploymentDecided, ServingStatusReported, ModelMetricsMeasured,
-    DriftDetected, AlertRaised, AuditRecorded,
+    DriftDetected, AlertRaised, AuditRecorded, ExpectationsLearned, DataQualityJudged, FeatureStateSaved,
 )  # fmt: skip

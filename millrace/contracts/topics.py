@@ -7,6 +7,7 @@ Rules that hold for all topics:
 - The topics of one stream and of the models on it are *co-partitioned*: partition ``p`` of one is computed only from
   partition ``p`` of the others. That makes an entity's history one ordered sequence from event to prediction.
 - Control topics are never compacted: they are the memory of what was decided, and projections are rebuilt from them.
+  One topic is, ``<stream>-feature-state``: it only saves time, what it holds follows from the samples.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ class TopicRow:
     """One row of the table.
 
     ``schema`` names the folder under ``schemas/``; None is for the user's own schema (events) or raw bytes (dead letters).
-    ``retention_ms`` of ``FOREVER`` keeps every record. ``partitions`` of None follows the stream's setting.
+    ``retention_ms`` of ``FOREVER`` keeps every record. ``partitions`` of None follows the stream's setting. Of a ``compacted`` topic the broker keeps the newest record
+    of each key.
     """
 
     suffix: str
@@ -39,6 +41,7 @@ class TopicRow:
     retention_ms: int
     partitions: int | None
     what: str
+    compacted: bool = False
 
     @property
     def is_input(self) -> bool:
@@ -67,6 +70,7 @@ class TopicSpec:
     partitions: int
     retention_ms: int
     log_append_time: bool = True
+    compacted: bool = False
 
 
 EVENTS = TopicRow(
@@ -135,6 +139,18 @@ OBSERVATIONS = TopicRow(
     None,
     "columnar frames: features, predictions and labels of one micro-batch",
 )
+FEATURE_STATE = TopicRow(
+    "feature-state",
+    "stream",
+    "partition, kind and part",
+    "feature-state-saved",
+    ("ingest",),
+    ("ingest",),
+    FOREVER,
+    None,
+    "what ingest remembers, as of an offset of the samples: recovery begins there",
+    compacted=True,
+)
 DATA_SNAPSHOTS = TopicRow(
     "data-snapshots",
     "platform",
@@ -185,7 +201,7 @@ DEPLOYMENTS = TopicRow(
     "model",
     "deployment-decided",
     ("registry",),
-    ("serving", "trainer", "registry", "monitor"),
+    ("ingest", "serving", "trainer", "registry", "monitor"),
     FOREVER,
     1,
     "desired traffic per version, with an epoch that only grows",
@@ -223,6 +239,28 @@ DRIFT_EVENTS = TopicRow(
     1,
     "detector, subject, evidence, severity",
 )
+EXPECTATIONS = TopicRow(
+    "expectations",
+    "platform",
+    "model",
+    "expectations-learned",
+    ("trainer",),
+    ("ingest",),
+    FOREVER,
+    1,
+    "what the training rows of a version look like: ranges, categories, missing shares",
+)
+DATA_QUALITY = TopicRow(
+    "data-quality",
+    "platform",
+    "stream",
+    "data-quality-judged",
+    ("ingest",),
+    ("trainer", "operator"),
+    FOREVER,
+    1,
+    "windows of events that are unlike the training rows; an alarm vetoes training on them",
+)
 ALERTS = TopicRow(
     "alerts",
     "platform",
@@ -247,8 +285,9 @@ AUDIT_EVENTS = TopicRow(
 )
 
 TABLE: tuple[TopicRow, ...] = (
-    EVENTS, LABELS, SAMPLES, DEAD_LETTERS, PREDICTIONS, OBSERVATIONS, DATA_SNAPSHOTS, RETRAIN_REQUESTS, TRAINING_RUNS,
-    MODEL_VERSIONS, DEPLOYMENTS, SERVING_STATUS, MODEL_METRICS, DRIFT_EVENTS, ALERTS, AUDIT_EVENTS,
+    EVENTS, LABELS, SAMPLES, DEAD_LETTERS, FEATURE_STATE, PREDICTIONS, OBSERVATIONS, DATA_SNAPSHOTS, EXPECTATIONS,
+    DATA_QUALITY, RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_VERSIONS, DEPLOYMENTS, SERVING_STATUS, MODEL_METRICS,
+    DRIFT_EVENTS, ALERTS, AUDIT_EVENTS,
 )  # fmt: skip
 
 
@@ -266,4 +305,7 @@ def specs(project: Project) -> Iterator[TopicSpec]:
     """Every topic that the project needs, ready to be created."""
     for row in TABLE:
         partitions = row.partitions or project.partitions
-        yield TopicSpec(topic_name(row, project), partitions, row.retention_ms, log_append_time=not row.is_input)
+        yield TopicSpec(
+            topic_name(row, project), partitions, row.retention_ms, log_append_time=not row.is_input,
+            compacted=row.compacted,
+        )  # fmt: skip

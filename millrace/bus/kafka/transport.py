@@ -108,7 +108,7 @@ class KafkaTransport:
     def _new_topic(self, spec: TopicSpec) -> NewTopic:
         configs = {
             "retention.ms": str(spec.retention_ms),
-            "cleanup.policy": "delete",
+            "cleanup.policy": "compact" if spec.compacted else "delete",
             "message.timestamp.type": "LogAppendTime" if spec.log_append_time else "CreateTime",
         }
         return NewTopic(spec.name, spec.partitions, self.settings.replication_factor, topic_configs=configs)
