@@ -26,8 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from millrace.contracts.events import (
-    AlertRaised,
-    CheckResult,
+    DataQualityJudged,
     DataSnapshotTaken,
     DeploymentDecided,
     Event,
@@ -39,11 +38,7 @@ from millrace.contracts.events import (
     TrainingRunChanged,
 )
 from millrace.contracts.project import Training
-from services.trainer.train.task import FitResult
 from services.trainer.train.window import Window
-
-CHAMPION_READABLE = "champion-readable"  # the registry knows it by this name
-ERROR_MAX = 2000  # characters; an exception may print a whole data set, and a record has a largest size
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +51,8 @@ class Policy:
     feature_set: str
     code_hash: str
     training: Training
+    config_hash: str | None = None
+    lock_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +75,7 @@ class State:
     ``snapshots`` are the newest by partition, ``before`` the labelled rows that a partition had when its feature set
     changed, ``totals`` the labelled rows of all partitions under the feature set of each snapshot when it was taken.
     ``runs`` are by id, ``answered`` the causes that some run names, ``rejected`` what the registry refused or retired.
+    ``vetoes`` are the offsets of each partition whose samples were judged too bad to be trained on.
     ``put_off`` is the cause for which there were too few rows; it alone is not in the log, so a restart looks again.
     """
 
@@ -91,6 +89,7 @@ class State:
     answered: frozenset[str] = frozenset()
     rejected: frozenset[str] = frozenset()
     deployment: DeploymentDecided | None = None
+    vetoes: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     put_off: str | None = None
 
     @property
@@ -128,7 +127,7 @@ class Repeat:
     started: TrainingRunChanged
 
 
-def evolve(state: State, event: Event) -> State:
+def evolve(state: State, event: Event) -> State:  # noqa: PLR0911  # one for each kind of event
     """The state after one more event. Events of other models and streams change nothing."""
     match event:
         case DataSnapshotTaken(stream=state.stream):
@@ -141,6 +140,8 @@ def evolve(state: State, event: Event) -> State:
             return replace(state, deployment=event)
         case ModelVersionChanged(model=state.model, status="REJECTED" | "RETIRED"):
             return replace(state, rejected=state.rejected | {event.run_id})
+        case DataQualityJudged(stream=state.stream, vetoes=True):
+            return _veto(state, event)
         case _:
             return state
 
@@ -177,6 +178,12 @@ def _run(state: State, event: TrainingRunChanged) -> State:
     if known is None:  # refused before it started
         return replace(state, answered=answered)
     return replace(state, answered=answered, runs={**state.runs, event.run_id: Run(known.started, event)})
+
+
+def _veto(state: State, event: DataQualityJudged) -> State:
+    vetoed = dict.fromkeys(state.vetoes.get(event.partition, ()))  # in their order, each once
+    vetoed[event.from_offset, event.until_offset] = None
+    return replace(state, vetoes={**state.vetoes, event.partition: tuple(vetoed)})
 
 
 def decide(state: State, policy: Policy) -> Begin | Repeat | None:
@@ -237,7 +244,7 @@ def open_or_refuse(
     rows, holdout = len(window.rows), policy.training.holdout_rows
     if begin.trigger == "FIRST_DATA" and rows < policy.training.first_rows:
         return None
-    started = _opening(policy, begin, window, now_ms)
+    started = _opening(policy, begin, window, now_ms, state)
     known = state.runs.get(started.run_id)
     if known is not None and not known.failed:
         return _refused(started, f"{started.run_id} has already trained on exactly these rows; nothing is new")
@@ -251,10 +258,15 @@ def unreadable(policy: Policy, begin: Begin, error: str, now_ms: int) -> Trainin
     return _refused(_opening(policy, begin, Window((), ()), now_ms), error)
 
 
-def _opening(policy: Policy, begin: Begin, window: Window, now_ms: int) -> TrainingRunChanged:
+def _opening(
+    policy: Policy, begin: Begin, window: Window, now_ms: int, state: State | None = None
+) -> TrainingRunChanged:
     rows, holdout = len(window.rows), policy.training.holdout_rows
+    excluded = () if state is None else _excluded(state, window.ranges)
+    snapshots = () if state is None else tuple(state.snapshots.values())
+    snapshot = max(snapshots, key=lambda one: one.taken_at_ms, default=None)
     return TrainingRunChanged(
-        run_id=run_id_of(policy, window.ranges),
+        run_id=run_id_of(policy, window.ranges, excluded),
         model=policy.model,
         status="STARTED",
         trigger=begin.trigger,
@@ -267,7 +279,25 @@ def _opening(policy: Policy, begin: Begin, window: Window, now_ms: int) -> Train
         holdout_rows=min(rows, holdout),
         duration_s=0.0,
         changed_at_ms=now_ms,
+        excluded=excluded,
+        snapshot_id=snapshot.snapshot_id if snapshot else None,
+        table_version=snapshot.table_version if snapshot else None,
+        rows_sha256=window.sha256 if window.rows else None,
+        config_hash=policy.config_hash,
+        lock_hash=policy.lock_hash,
     )
+
+
+def _excluded(state: State, ranges: Sequence[OffsetRange]) -> tuple[OffsetRange, ...]:
+    """The vetoed parts of the ranges."""
+    parts = [
+        part.model_copy(
+            update={"from_offset": max(low, part.from_offset), "until_offset": min(high, part.until_offset)}
+        )
+        for part in ranges
+        for low, high in state.vetoes.get(part.partition, ())
+    ]
+    return tuple(part for part in parts if part.from_offset < part.until_offset)
 
 
 def _refused(started: TrainingRunChanged, error: str) -> TrainingRunChanged:
@@ -276,9 +306,13 @@ def _refused(started: TrainingRunChanged, error: str) -> TrainingRunChanged:
     return started.model_copy(update={"run_id": run_id, "status": "FAILED", "error": error})
 
 
-def run_id_of(policy: Policy, ranges: Sequence[OffsetRange]) -> str:
+def run_id_of(policy: Policy, ranges: Sequence[OffsetRange], excluded: Sequence[OffsetRange] = ()) -> str:
     """The same rows, code, configuration and seed are the same run, whatever asked for it."""
-    places = [[part.topic, part.partition, part.from_offset, part.until_offset] for part in ranges]
+    places = [
+        [part.topic, part.partition, part.from_offset, part.until_offset]
+        for parts in (ranges, excluded)
+        for part in parts
+    ]
     training = policy.training
     return f"run-{_digest([policy.model, places, policy.feature_set, policy.code_hash, training.seed])}"
 
@@ -299,71 +333,6 @@ def outdated(policy: Policy, started: TrainingRunChanged) -> str | None:
     if was == now:
         return None
     return f"pipeline or configuration changed while the run was open (code and features {was}, now {now})"
-
-
-def succeeded(
-    started: TrainingRunChanged,
-    result: FitResult,
-    digest: str,
-    champion: Traffic | None,
-    now_ms: int,
-    *,
-    champion_fault: str | None = None,
-) -> TrainingRunChanged:
-    """The event that ends a run with a model. ``champion_fault`` says why there was nothing to compare it with."""
-    lost = () if champion_fault is None else (_champion_lost(champion_fault),)
-    return _ended(
-        started,
-        now_ms,
-        status="SUCCEEDED",
-        artifact_sha256=digest,
-        artifact_bytes=len(result.artifact),
-        metrics=dict(result.metrics),
-        champion_version=champion.version if champion else None,
-        champion_metrics=dict(result.champion_metrics),
-        checks=(*result.checks, *lost),
-    )
-
-
-def _champion_lost(fault: str) -> CheckResult:
-    """Not about the candidate: it tells the registry why a run that names its champion has no metrics of it."""
-    return CheckResult(name=CHAMPION_READABLE, passed=False, value=0.0, limit=1.0, message=fault)
-
-
-def failed(started: TrainingRunChanged, error: str, now_ms: int) -> TrainingRunChanged:
-    """The event that ends a run without a model."""
-    return _ended(started, now_ms, status="FAILED", error=error[:ERROR_MAX])
-
-
-def _ended(started: TrainingRunChanged, now_ms: int, **changes: object) -> TrainingRunChanged:
-    duration_s = max(0, now_ms - started.changed_at_ms) / 1000
-    return started.model_copy(update={"duration_s": duration_s, "changed_at_ms": now_ms, **changes})
-
-
-def alert(failure: TrainingRunChanged) -> AlertRaised:
-    """What the operator is told. A warning: the last good model goes on serving."""
-    return AlertRaised(
-        alert_id=f"alert/training-failed/{failure.run_id}/{failure.caused_by}",
-        service="trainer",
-        severity="WARNING",
-        reason="training-failed",
-        subject=failure.run_id,
-        message=f"{failure.trigger} run for {failure.caused_by}: {failure.error}",
-        raised_at_ms=failure.changed_at_ms,
-    )
-
-
-def unreadable_record(model: str, topic: str, offset: int, error: str, now_ms: int) -> AlertRaised:
-    """What the operator is told about a control record that is no event: it had no effect."""
-    return AlertRaised(
-        alert_id=f"alert/unreadable-record/trainer/{model}/{topic}/{offset}",
-        service="trainer",
-        severity="WARNING",
-        reason="unreadable-record",
-        subject=f"{topic} offset {offset}",
-        message=f"the record was left out; if it asked for something, ask again: {error[:ERROR_MAX]}",
-        raised_at_ms=now_ms,
-    )
 
 
 def is_news(state: State, change: TrainingRunChanged) -> bool:

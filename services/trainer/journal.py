@@ -24,15 +24,17 @@ from millrace.contracts.codec import Codec
 from millrace.contracts.errors import ContractError, MillraceError
 from millrace.contracts.events import (
     AlertRaised,
+    DataQualityJudged,
     DataSnapshotTaken,
     DeploymentDecided,
     Event,
+    ExpectationsLearned,
     ModelVersionChanged,
     RetrainModel,
     TrainingRunChanged,
 )
 from millrace.telemetry.log import get_logger
-from services.trainer import core
+from services.trainer import core, endings
 
 log = get_logger(__name__)
 RUNS = topics.TRAINING_RUNS.suffix
@@ -42,6 +44,7 @@ FOLDED: Mapping[str, type[Event]] = {
     topics.MODEL_VERSIONS.suffix: ModelVersionChanged,
     RUNS: TrainingRunChanged,
     topics.RETRAIN_REQUESTS.suffix: RetrainModel,
+    topics.DATA_QUALITY.suffix: DataQualityJudged,
     topics.DATA_SNAPSHOTS.suffix: DataSnapshotTaken,
 }
 
@@ -91,7 +94,7 @@ class Journal:
         if not self._unreadable:
             return
         model, known = self.state.model, dict(self._unreadable)
-        alerts = [core.unreadable_record(model, *place, error, now_ms) for place, error in known.items()]
+        alerts = [endings.unreadable_record(model, *place, error, now_ms) for place, error in known.items()]
         told = await self._alerted()
         records = [
             OutRecord(ALERTS, model.encode(), self._codec.encode(ALERTS, alert), 0)
@@ -117,8 +120,10 @@ class Journal:
                     found.add((await self._codec.decode(AlertRaised, record.value)).alert_id)
         return frozenset(found)
 
-    async def publish(self, change: TrainingRunChanged) -> bool:
-        """Write the event, a failure together with its alert; False if the log makes it superfluous.
+    async def publish(self, change: TrainingRunChanged, learned: ExpectationsLearned | None = None) -> bool:
+        """Write the event, a failure together with its alert, a success with what was learned of its rows.
+
+        False if the log makes it superfluous; then nothing is written.
 
         Raises:
             FencedError: another trainer of this model has taken over.
@@ -129,7 +134,7 @@ class Journal:
                 producer = await self._owned()
                 if not core.is_news(self.state, change):
                     return False
-                offsets = await producer.commit(self._records(change))
+                offsets = await producer.commit(self._records(change, learned))
             except MillraceError as error:
                 await self.close()
                 if not error.retryable:
@@ -154,9 +159,11 @@ class Journal:
             await self.refresh()
         return self._producer
 
-    def _records(self, change: TrainingRunChanged) -> list[OutRecord]:
+    def _records(self, change: TrainingRunChanged, learned: ExpectationsLearned | None) -> list[OutRecord]:
         events: list[tuple[str, Event]] = [(RUNS, change)]
+        if learned is not None:
+            events.append((topics.EXPECTATIONS.suffix, learned))
         if change.status == "FAILED":
-            events.append((ALERTS, core.alert(change)))
+            events.append((ALERTS, endings.alert(change)))
         key = self.state.model.encode()
         return [OutRecord(topic, key, self._codec.encode(topic, event), 0) for topic, event in events]

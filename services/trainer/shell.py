@@ -25,21 +25,24 @@ from millrace.contracts.errors import (
     MillraceError,
     OffsetGoneError,
 )
-from millrace.contracts.events import Traffic, TrainingRunChanged
+from millrace.contracts.events import ExpectationsLearned, Traffic, TrainingRunChanged
 from millrace.contracts.project import Project
 from millrace.contracts.topics import topic_name
 from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import TRAINING_RUNS, TRAINING_SECONDS
-from services.trainer import core
+from services.trainer import core, endings
+from services.trainer.environment import lock_hash
 from services.trainer.fitter import Fitter
 from services.trainer.journal import FOLDED, Journal
+from services.trainer.learner import Learner
 from services.trainer.reader import SamplesReader
 from services.trainer.train.task import FitError, FitTask, PipelineSource
 from services.trainer.train.window import Window, split
 
 log = get_logger(__name__)
 STORE_TRIES = 30  # with the waits between them about two minutes: a restart of the store, not a night
+WRITES = (topics.TRAINING_RUNS, topics.EXPECTATIONS, topics.ALERTS)
 UNREADABLE = (ContractError, OffsetGoneError)
 
 
@@ -74,6 +77,7 @@ class TrainerService:
         self._pipeline, self._project_error = read_pipeline(project)
         self._journal = Journal(project.model, project.stream, context.transport, context.codec)
         self._reader = SamplesReader(project, context.transport, context.codec)
+        self._learner = Learner(project, context.codec, in_thread)
         self._window: tuple[str, Window] | None = None  # of the run that was just opened; saves reading it twice
         self._news = asyncio.Event()
         self._prepared = False
@@ -105,7 +109,7 @@ class TrainerService:
             self._news.clear()
             try:
                 if not self._prepared:
-                    await self._context.codec.prepare(self._context.project, topics.TRAINING_RUNS, topics.ALERTS)
+                    await self._context.codec.prepare(self._context.project, *WRITES)
                     self._prepared = True
                 await self._journal.refresh()
                 await self._journal.tell_unreadable(self._now_ms())
@@ -130,7 +134,7 @@ class TrainerService:
         """Fix the rows and open the run; the next decision does its fit."""
         state = self._journal.state
         try:
-            window = await self._reader.newest(begin.rows, begin.marks)
+            window = await self._reader.newest(begin.rows, begin.marks, state.vetoes)
         except UNREADABLE as error:
             await self._say(core.unreadable(self._policy, begin, str(error), self._now_ms()))
             return
@@ -152,10 +156,11 @@ class TrainerService:
             digest = await self._ask_store(self._artifacts.put, result.artifact)
             failpoint("train.between-artifact-and-event")
         except (FitError, ArtifactError, OSError, *UNREADABLE) as error:
-            await self._say(core.failed(started, str(error), self._now_ms()))
+            await self._say(endings.failed(started, str(error), self._now_ms()))
         else:
-            ended = core.succeeded(started, result, digest, champion, self._now_ms(), champion_fault=fault)
-            await self._say(ended)
+            learned = await self._learner.learn(window, started, digest, self._now_ms())
+            ended = endings.succeeded(started, result, digest, champion, self._now_ms(), champion_fault=fault)
+            await self._say(ended.model_copy(update={"expectations_id": learned.expectations_id}), learned)
 
     async def _champion_file(self, champion: Traffic | None) -> tuple[bytes | None, str | None]:
         """The champion's file, or why it is lost; neither without a champion."""
@@ -189,12 +194,14 @@ class TrainerService:
         known, self._window = self._window, None
         if known is not None and known[0] == started.run_id:
             return known[1]
-        window = await self._reader.again(started.ranges)
+        window = await self._reader.again(started.ranges, started.excluded)
         if len(window.rows) != started.train_rows + started.holdout_rows:
             raise FitError(
                 f"the ranges hold {len(window.rows)} rows now, the run began with "
                 f"{started.train_rows} and {started.holdout_rows}"
             )
+        if started.rows_sha256 not in {None, window.sha256}:
+            raise FitError(f"the rows hash to {window.sha256} now, the run began with {started.rows_sha256}")
         return window
 
     def _task(self, window: Window, champion: bytes | None) -> FitTask:
@@ -215,8 +222,8 @@ class TrainerService:
             timeout_s=training.timeout_s,
         )
 
-    async def _say(self, change: TrainingRunChanged) -> None:
-        if not await self._journal.publish(change):
+    async def _say(self, change: TrainingRunChanged, learned: ExpectationsLearned | None = None) -> None:
+        if not await self._journal.publish(change, learned):
             log.info("already in the log", run_id=change.run_id, status=change.status)
             return
         log.info("training run", run_id=change.run_id, status=change.status, trigger=change.trigger, error=change.error)
@@ -237,6 +244,8 @@ def policy_of(project: Project) -> core.Policy:
         feature_set=project.feature_set,
         code_hash=project.code_hash,
         training=project.training,
+        config_hash=project.config_hash,
+        lock_hash=lock_hash(),
     )
 
 

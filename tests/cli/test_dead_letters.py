@@ -13,8 +13,12 @@ from millrace.bus.deadletter import dead_letter
 from millrace.bus.kafka import KafkaTransport
 from millrace.bus.transport import Transport
 from millrace.bus.types import OutRecord, Record
-from millrace.cli.dead_letters import _show_survey, command, detail, letter_at, parse_place, survey
+from millrace.cli.dead_letters import command
+from millrace.cli.dead_letters.letters import Choice, letter_at, parse_place, parse_when
+from millrace.cli.dead_letters.show import detail
+from millrace.cli.dead_letters.survey import Survey, show_survey, survey
 from millrace.cli.prepare import command as prepare
+from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import BusError
 from tests.conftest import Broker
@@ -46,11 +50,16 @@ async def world_with(folder: Path, *letters: tuple[int, str], partitions: int = 
     return world
 
 
+async def ask(world: World, choice: Choice = Choice(), limit: int = 10) -> Survey:  # noqa: B008 - frozen
+    """What the list command finds."""
+    return await survey(world.transport(), Codec(world.schemas), world.project, choice, limit)
+
+
 async def test_letters_are_listed_and_counted(tmp_path: Path) -> None:
     """Each with where it lies, where it came from, why; and all of them by reason, most frequent first."""
     world = await world_with(tmp_path, (3, "bad-time"), (5, "undecodable"), (9, "undecodable"))
 
-    found = await survey(world.transport(), world.project, reason=None, limit=10)
+    found = await ask(world)
 
     assert {"undecodable": 2, "bad-time": 1} == found.counts
     assert ["undecodable", "bad-time"] == list(found.counts)
@@ -74,17 +83,65 @@ async def test_a_list_can_be_narrowed(
     """The newest are shown, all that match are counted."""
     world = await world_with(tmp_path, (3, "bad-time"), (5, "undecodable"), (9, "undecodable"))
 
-    found = await survey(world.transport(), world.project, reason=reason, limit=limit)
+    found = await ask(world, Choice(reason), limit)
 
     assert shown == [letter.message for letter in found.letters]
     assert counted == sum(found.counts.values())
+
+
+async def test_a_list_can_be_narrowed_by_time(tmp_path: Path) -> None:
+    """The times are those of refusal; --until is exclusive."""
+    world = await World.create(tiny_project(tmp_path))
+    for offset in range(4):
+        await send(world.transport(), refused("tiny", offset, "undecodable", GARBAGE))
+        await asyncio.sleep(0.003)  # the log's clock is the loop's: each letter gets a millisecond of its own
+    times = [record.timestamp_ms for record in await world.records(topics.DEAD_LETTERS)]
+
+    found = await ask(world, Choice(since_ms=times[1], until_ms=times[3]))
+
+    assert 4 == len(set(times))
+    assert ["why 1", "why 2"] == [letter.message for letter in found.letters]
+    assert {"undecodable": 2} == found.counts
+
+
+async def test_a_list_can_be_narrowed_by_origin(tmp_path: Path) -> None:
+    """Events and labels lie in one dead-letter topic."""
+    world = await world_with(tmp_path, (3, "bad-time"))
+
+    assert 1 == len((await ask(world, Choice(topic="tiny-events"))).letters)
+    assert 0 == len((await ask(world, Choice(topic="tiny-labels"))).letters)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", EPOCH_MS - 90_000),
+        ("30m", EPOCH_MS - 30 * 60_000),
+        ("1.5h", EPOCH_MS - 90 * 60_000),
+        ("7d", EPOCH_MS - 7 * 24 * 3_600_000),
+        ("2020-09-13T12:26:40", EPOCH_MS),
+        ("2020-09-13T12:26:40Z", EPOCH_MS),
+        ("2020-09-13T14:26:40+02:00", EPOCH_MS),
+        ("2020-09-13", EPOCH_MS - (12 * 3600 + 26 * 60 + 40) * 1000),
+    ],
+)
+def test_times_are_given_as_people_say_them(text: str, expected: int) -> None:
+    """How long ago, or ISO 8601, which is UTC unless it says otherwise."""
+    assert expected == parse_when(text, EPOCH_MS)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2 h", "h", "-2h", "2020-13-01", ""])
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    """The message shows the forms."""
+    with pytest.raises(click.BadParameter, match="30m, 2h, 7d ago"):
+        parse_when(text, EPOCH_MS)
 
 
 async def test_all_partitions_are_read(tmp_path: Path) -> None:
     """Letters of several partitions come in the order of their times."""
     world = await world_with(tmp_path, *((offset, "undecodable") for offset in range(5)), partitions=2)
 
-    found = await survey(world.transport(), world.project, reason=None, limit=3)
+    found = await ask(world, limit=3)
 
     assert {"undecodable": 5} == found.counts
     assert {"why 3", "why 4"} <= {letter.message for letter in found.letters}
@@ -96,7 +153,7 @@ async def test_a_letter_shows_its_bytes_as_they_came(tmp_path: Path) -> None:
     world = await world_with(tmp_path, (3, "undecodable"))
     record = await letter_at(world.transport(), "tiny-dead-letters", 0, 0)
 
-    found = await detail(record, Codec(world.schemas))
+    found = await detail(record, Codec(world.schemas), {})
 
     assert GARBAGE.hex() == found["value_hex"]
     assert [["traceparent", "00-1"], ["odd", "0xff"]] == found["headers"][:2]
@@ -110,7 +167,7 @@ async def test_a_letter_that_can_be_decoded_is(tmp_path: Path) -> None:
     _, value = await world.event(id="far", x=99.0)
     await send(world.transport(), refused("tiny", 7, "out-of-range", value))
 
-    found = await detail(await letter_at(world.transport(), "tiny-dead-letters", 0, 0), Codec(world.schemas))
+    found = await detail(await letter_at(world.transport(), "tiny-dead-letters", 0, 0), Codec(world.schemas), {})
 
     assert {"id": "far", "who": "w", "at": EPOCH_MS, "x": 99.0} == found["decoded"]
     assert found["undecodable"] is None
@@ -129,7 +186,7 @@ async def test_a_message_is_shown_as_it_is(tmp_path: Path, capsys: pytest.Captur
     """Brackets in what somebody sent are no mark-up for the terminal."""
     world = await world_with(tmp_path, (3, "[red]"))
 
-    _show_survey(await survey(world.transport(), world.project, reason=None, limit=1))
+    show_survey(await ask(world, limit=1))
 
     assert 2 == capsys.readouterr().out.count("[red]")
 

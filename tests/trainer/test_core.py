@@ -3,6 +3,7 @@
 import pytest
 
 from millrace.contracts.events import (
+    DataQualityJudged,
     DataSnapshotTaken,
     DeploymentDecided,
     ModelVersionChanged,
@@ -13,7 +14,7 @@ from millrace.contracts.events import (
     TrainingRunChanged,
 )
 from millrace.contracts.project import Training
-from services.trainer import core
+from services.trainer import core, endings
 from services.trainer.train.window import Row, Window
 
 SAMPLES = "s-samples"
@@ -93,6 +94,30 @@ def deployment(epoch=1, version=1, feature_set="f", model="m"):
         reason="",
         decided_by="",
         decided_at_ms=0,
+    )
+
+
+def judged(low, high, *, vetoes=True, partition=0, stream="s"):
+    """A judgement about these offsets of the samples."""
+    return DataQualityJudged(
+        judgement_id=f"q/{low}",
+        stream=stream,
+        model="m",
+        partition=partition,
+        check="missing-share",
+        subject="x",
+        severity="ALARM",
+        from_offset=low,
+        until_offset=high,
+        from_event_offset=0,
+        until_event_offset=0,
+        rows=1,
+        observed=1,
+        expected=0,
+        message="",
+        expectations_id=None,
+        vetoes=vetoes,
+        judged_at_ms=0,
     )
 
 
@@ -318,4 +343,28 @@ def test_nothing_is_said_twice(name):
 
 def test_an_endless_error_is_cut():
     """A record has a largest size."""
-    assert 2000 == len(core.failed(run("STARTED"), "x" * 10_000, 1).error)
+    assert 2000 == len(endings.failed(run("STARTED"), "x" * 10_000, 1).error)
+
+
+def test_a_veto_is_in_the_run_that_it_concerns():
+    """Only what a judgement vetoes, of this stream, and where it meets the rows; another veto is another run."""
+    state = folded(
+        snapshot(100), judged(150, 250), judged(150, 250), judged(10, 20, vetoes=False), judged(300, 400),
+        judged(0, 5, stream="other"),
+    )  # fmt: skip
+    begin = core.decide(state, POLICY)
+    opened = core.open_or_refuse(state, POLICY, begin, window(100), 1)
+    plain = core.open_or_refuse(folded(snapshot(100)), POLICY, begin, window(100), 1)
+
+    assert {0: ((150, 250), (300, 400))} == state.vetoes
+    assert [(150, 200)] == [(part.from_offset, part.until_offset) for part in opened.excluded]
+    assert opened.run_id != plain.run_id
+    assert () == plain.excluded
+
+
+def test_a_run_names_the_snapshot_and_the_hash_of_its_rows():
+    """What it was trained on can be found again, and seen to be the same."""
+    state, rows = folded(snapshot(100)), window(100)
+    opened = core.open_or_refuse(state, POLICY, core.decide(state, POLICY), rows, 1)
+
+    assert ("s/0/100", rows.sha256) == (opened.snapshot_id, opened.rows_sha256)

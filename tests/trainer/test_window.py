@@ -77,6 +77,32 @@ def test_rows_of_one_partition(name):
     assert begin == (found.ranges[0].from_offset if found.ranges else None)
 
 
+def test_what_broke_an_expectation_is_never_a_row():
+    """A flagged event is left out, its label with it; an empty mark of flags is none."""
+    log = [event("a", 1) | {"flags": "jump:x"}, label("a"), event("b", 2) | {"flags": None}, label("b")]
+    found, _ = read_back([log], 9)
+    assert [2] == [row.offset for row in found.rows]
+
+
+def test_a_vetoed_part_of_the_log_is_no_row():
+    """The ranges are half open, labels inside one still count, and reading the rows again leaves out the same."""
+    tail = Tail(0, 0, len(LOG), "f", [(2, 4)])
+    tail.extend(0, list(enumerate(LOG)))
+    found = choose("t", [tail], 9)
+    assert [0, 5] == [row.offset for row in found.rows]
+
+
+def test_the_hash_of_the_rows_is_theirs_alone():
+    """Equal rows hash equally; another value, label or order does not."""
+    rows = [window.Row(1, 0, 0, (1.0, float("nan")), 0.0), window.Row(2, 0, 2, (2.0, 3.0), 1.0)]
+    hashes = [
+        window.Window((), tuple(part)).sha256
+        for part in (rows, rows[::-1], rows[:1], [rows[0], rows[1]._replace(label=0.0)])
+    ]
+    assert 4 == len(set(hashes))
+    assert hashes[0] == window.Window((), tuple(row._replace(offset=9, time_ms=9) for row in rows)).sha256
+
+
 def test_the_newest_label_counts():
     """A label that was corrected inside the range is the corrected one."""
     found, _ = read_back([[event("a", 1), label("a", 0.0), label("a", 1.0)]], 5)

@@ -11,8 +11,11 @@ A *row* is an EVENT of the current feature set that is followed, inside the rang
   gives the same rows in the same order. One event dated long ago makes the rows before it in its partition look as
   old as itself, so that those of other partitions are preferred.
 - An event without a label is no row. Nor is one whose label lies at or after the mark.
+- Nor is an event that carries flags, or one in a part of the log that was vetoed: what broke an expectation, or came
+  in a window that was found bad, is never trained on.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,13 +30,14 @@ CHUNK_MIN = 1000
 
 
 class Row(NamedTuple):
-    """One labelled event. The first three fields are its place in the order."""
+    """One labelled event. The first three fields are its place in the order; ``event`` is its bytes as recorded."""
 
     time_ms: int
     partition: int
     offset: int
     features: Sequence[float]
     label: float
+    event: bytes | None = None
 
 
 class Window(NamedTuple):
@@ -42,11 +46,24 @@ class Window(NamedTuple):
     ranges: tuple[OffsetRange, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def sha256(self) -> str:
+        """Of features (float64) and labels, row after row: equal for equal rows in equal order, and only for these."""
+        digest = hashlib.sha256()
+        for row in self.rows:
+            digest.update(np.array([*row.features, row.label], dtype="<f8").tobytes())
+        return digest.hexdigest()
+
 
 class Tail:
-    """The end of one partition, growing backwards from ``until``; nothing below ``begin`` exists any more."""
+    """The end of one partition, growing backwards from ``until``; nothing below ``begin`` exists any more.
 
-    def __init__(self, partition: int, begin: int, until: int, feature_set: str) -> None:
+    ``excluded`` are half-open ranges of offsets whose events are no rows.
+    """
+
+    def __init__(
+        self, partition: int, begin: int, until: int, feature_set: str, excluded: Sequence[tuple[int, int]] = ()
+    ) -> None:
         self.partition = partition
         self.until = until
         self.read_from = until
@@ -54,6 +71,7 @@ class Tail:
         self.frontier: float = float("inf")  # no row that is not read yet has a later time
         self._begin = begin
         self._feature_set = feature_set
+        self._excluded = tuple(excluded)
         self._labels: dict[str, float] = {}  # of events that are not read yet
 
     def next_chunk(self, rows: int, partitions: int) -> tuple[int, int] | None:
@@ -74,8 +92,11 @@ class Tail:
             if sample["feature_set"] != self._feature_set:
                 continue
             self.frontier = min(self.frontier, sample["time_ms"])
-            if label is not None:
-                self.rows.append(Row(int(self.frontier), self.partition, offset, sample["features"], label))
+            if label is None or sample.get("flags") or any(low <= offset < high for low, high in self._excluded):
+                continue
+            self.rows.append(
+                Row(int(self.frontier), self.partition, offset, sample["features"], label, sample.get("event"))
+            )
         self.read_from = start
 
 

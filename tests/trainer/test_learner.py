@@ -1,0 +1,50 @@
+"""What a run says about the events behind its rows."""
+
+from millrace.bus.tasks import inline
+from millrace.contracts import topics
+from millrace.contracts.codec import Codec
+from services.trainer.learner import Learner
+from services.trainer.train.window import Row, Window
+from tests.support import EPOCH_MS, MINUTE_MS, World, tiny_project
+from tests.trainer.mill import Mill, project_with
+from tests.trainer.test_core import run
+
+
+async def test_ranges_shares_and_volume_are_learned(tmp_path):
+    """From the events as they were recorded; one that cannot be read again is left out."""
+    world = await World.create(tiny_project(tmp_path))
+    events = [
+        (await world.event(id=f"e{at}", at=EPOCH_MS + at * MINUTE_MS, x=None if at % 10 == 0 else at / 10))[1]
+        for at in range(1000)
+    ]
+    rows = [Row(at, 0, at, (0.0,), 0.0, event) for at, event in enumerate([*events, b"no event"])]
+    codec = Codec(world.schemas)
+    await codec.prepare(world.project, topics.EVENTS)
+    learned = await Learner(world.project, codec, inline).learn(Window((), tuple(rows)), run("STARTED"), "ab", 5)
+    (field,) = learned.fields
+
+    assert ("expectations/r1", "ab", 1000, 60.0) == (
+        learned.expectations_id,
+        learned.artifact_sha256,
+        learned.rows,
+        learned.events_per_hour,
+    )
+    assert ("x", "NUMBER", 0.1, 0.1, 99.9) == (field.name, field.kind, field.missing_share, field.min, field.max)
+
+
+async def test_a_run_that_succeeds_publishes_what_it_learned(tmp_path):
+    """In the same transaction as its end, which names it; a failure publishes nothing of the kind."""
+    mill = await Mill.create(project_with(tmp_path), tmp_path)
+    await mill.grow(150)
+    await mill.snapshot()
+    async with mill.trainer():
+        started, ended = await mill.until_runs(2)
+    (learned,) = await mill.world.values(topics.EXPECTATIONS)
+
+    assert ("STARTED", "SUCCEEDED") == (started["status"], ended["status"])
+    assert (ended["expectations_id"], ended["artifact_sha256"]) == (
+        learned["expectations_id"],
+        learned["artifact_sha256"],
+    )
+    assert ended["rows_sha256"] == started["rows_sha256"] is not None
+    assert None not in (started["config_hash"], started["lock_hash"])
