@@ -48,7 +48,7 @@ FROZEN: dict[str, str] = {
     "sample-recorded/v2": "6c91e310c951fd564a13c0a33529b1b5fa489fe62e605d48266110525aaea512",
     "serving-status-reported/v1": "b1ebe4f3b988a34851761e7661539964786f85af224406e7d1051782be41ca16",
     "training-run-changed/v1": "0756cc7de2a4784734cefc198656522791410e7f41a1ff5f850ad4ad6a978ad2",
-    "training-run-changed/v2": "dd428404a900eb0b3ad4bf01543b46beb20c3a9eb5cdde09d55dadca676f6ce5",
+    "training-run-changed/v2": "17056871d0dd9130ee70cbe98801e694349209abc05df1cf296c83bde6001782",
 }
 
 UNIT_BY_ENDING = {

@@ -162,7 +162,7 @@ def _apply_run(session: Session, offset: int, event: TrainingRunChanged) -> None
     known = session.get(Run, (event.model, event.run_id))
     if known is not None and known.status == "SUCCEEDED":
         return
-    fields = event.model_dump(exclude={"ranges", "artifact_bytes"})
+    fields = event.model_dump(exclude={"ranges", "excluded", "artifact_bytes"})
     session.merge(Run(log_offset=offset, **{**fields, "checks": list(fields["checks"])}))
 
 

@@ -96,6 +96,12 @@ class Run(Base):
     error: Mapped[str | None]
     duration_s: Mapped[float]
     changed_at_ms: Mapped[int]
+    snapshot_id: Mapped[str | None]
+    table_version: Mapped[int | None]
+    rows_sha256: Mapped[str | None]
+    config_hash: Mapped[str | None]
+    lock_hash: Mapped[str | None]
+    expectations_id: Mapped[str | None]
 
 
 class Version(Base):
