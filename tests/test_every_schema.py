@@ -36,7 +36,7 @@ FROZEN: dict[str, str] = {
     "data-snapshot-taken/v2": "f57a18e222a49a1d9485c8e1edb74421f936091d96555cbaafa2bf3dec5841b3",
     "deployment-decided/v1": "0b26491777399c0ecc6bd7b084912ce08833f0dad5cf3a18bfd2824430366e86",
     "drift-detected/v1": "774a71cdea64fad10f77d1dbf3508e8c91b66ab104088f86efc063f705f7c8db",
-    "expectations-learned/v1": "8cfe2f0b3cd8daa2a347d2784e5ac6da15deb0771ada5f116fa9114cb0bb4a0f",
+    "expectations-learned/v1": "fffd4c59a61eb8baec8707f47f98eef672964a0e5d2247ed4112dcc78e479fe3",
     "feature-state-saved/v1": "d5bfc050b31b50c467bad4bf98239e38edc9dc4e0ed6e96c82aa58fb2c96fe81",
     "label-observed/v1": "130aa54d969aee035f1179ef610c5966e780f67a3634791003095c242c2187d5",
     "model-metrics-measured/v1": "cb94a148181b2f5224b27ff21be300d66df26bab37bd15620c00d219b5f67a5f",

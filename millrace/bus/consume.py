@@ -61,6 +61,10 @@ class Lane(Protocol):
         """The outputs of the last step are committed at these offsets."""
         ...
 
+    async def close(self) -> None:
+        """The number is no longer ours, or all ends: stop whatever was begun beside. Never raises."""
+        ...
+
 
 class Lanes:
     """Runs one lane for each partition number that the group assigns to this process.
@@ -156,10 +160,17 @@ class Lanes:
             self._failed.exception()  # seen: run() raises it unless it was cancelled meanwhile
 
     async def _run_lane(self, number: int) -> None:
-        """Own the number until it is revoked: recover, work, and after trouble recover again."""
+        """A lane from the time when the number is ours until it is not."""
         assert self._member is not None, "a lane starts only after run()"
         member = await asyncio.shield(self._member)
         lane = self._make_lane(number)
+        try:
+            await self._own(lane, number, member)
+        finally:
+            await lane.close()
+
+    async def _own(self, lane: Lane, number: int, member: GroupMember) -> None:
+        """Recover, work, and after trouble recover again, until the number is revoked."""
         failures = 0
         while number not in self._closing:
             try:

@@ -1,7 +1,7 @@
 """What a service is given, and what it must offer. Knows no Kafka, so that a simulation can build services from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastapi import FastAPI
@@ -10,17 +10,19 @@ from millrace.bus.clock import Clock
 from millrace.bus.transport import Transport
 from millrace.contracts.codec import Codec
 from millrace.contracts.project import Project
+from millrace.telemetry.openlineage import Lineage, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """All that a service is given. ``process`` names this process in what it reports."""
+    """All that a service is given. ``process`` names this process in what it reports, ``lineage`` tells OpenLineage."""
 
     project: Project
     transport: Transport
     codec: Codec
     clock: Clock
     process: str
+    lineage: Lineage = field(default_factory=lambda: Lineage(Target()))
 
 
 class Service(Protocol):

@@ -30,6 +30,9 @@ POINTS: dict[str, str] = {
     "commit.after-end": "the commit is acknowledged, the caller does not know yet",
     "train.in-fit": "the fit process has its task",
     "train.between-artifact-and-event": "the model file is stored, the log does not know of it",
+    "lake.before-write": "rows are about to be written to the lake",
+    "lake.between-write-and-commit": "their files are written, the table does not know of them",
+    "lake.after-commit": "the table has them, the writer does not know yet",
     "registry.mid-decision": "a run is decided about, nothing is written",
 }
 """Every place, and what is true when it is reached."""

@@ -22,6 +22,8 @@ from millrace.contracts.registry_client import SchemaRegistry
 from millrace.contracts.settings import ServiceSettings
 from millrace.telemetry import log
 from millrace.telemetry.health import build_app
+from millrace.telemetry.metrics import OPENLINEAGE_EVENTS
+from millrace.telemetry.openlineage import Lineage, Places, Target
 
 __all__ = ["Context", "Service", "main"]
 
@@ -50,7 +52,8 @@ async def _run(name: str, settings: ServiceSettings, build: Callable[[Context], 
         client_options=settings.kafka_client_options(),
     )
     registry = SchemaRegistry(settings.schema_registry_url)
-    service = build(Context(project, transport, Codec(registry), SystemClock(), process))
+    lineage = lineage_of(settings)
+    service = build(Context(project, transport, Codec(registry), SystemClock(), process, lineage))
     app = build_app(name, service.checks)
     service.add_routes(app)
     config = uvicorn.Config(
@@ -63,6 +66,20 @@ async def _run(name: str, settings: ServiceSettings, build: Callable[[Context], 
     finally:
         await transport.close()
         await registry.aclose()
+        await asyncio.to_thread(lineage.close)
+
+
+def lineage_of(settings: ServiceSettings) -> Lineage:
+    """Where OpenLineage events go, as the settings say."""
+    key = settings.openlineage_api_key
+    target = Target(
+        url=None if settings.openlineage_url is None else str(settings.openlineage_url),
+        file=settings.openlineage_file,
+        api_key=None if key is None else key.get_secret_value(),
+    )
+    bus = f"kafka://{settings.bootstrap_servers.partition(',')[0]}"
+    places = Places(bus=bus, lake=getattr(settings, "lake_root", None))
+    return Lineage(target, places, lambda outcome: OPENLINEAGE_EVENTS.labels(outcome).inc())
 
 
 def _collect_rarely() -> None:

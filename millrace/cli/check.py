@@ -12,10 +12,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from millrace.cli.options import json_option, project_argument
-from millrace.contracts import feature_spec as features
+from millrace.cli.feature_words import define
+from millrace.cli.options import address_options, json_option, project_argument
 from millrace.contracts.errors import ProjectError
-from millrace.contracts.project import Label, Project, load_project
+from millrace.contracts.project import Project, load_project
 from millrace.contracts.topics import specs
 
 START_UP_S = (
@@ -61,18 +61,44 @@ class Report:
 
 @click.command("check")
 @project_argument
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A changed schema of the event: say what it would do to the model, without registering it.",
+)
+@address_options
 @json_option
-def command(project: Path, *, as_json: bool) -> None:
+def command(
+    project: Path, schema: Path | None, data: Path, bootstrap: str | None, schema_registry: str | None, *,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Say whether the model project in PROJECT is sound, and what its features mean. Exits with 1 if it is not.
 
     Reads model.yaml and the event's schema, then builds the pipeline in a process of its own, fits it on made-up rows,
-    converts it to ONNX and compares the two.
+    converts it to ONNX and compares the two. With --schema it says instead what a changed schema of the event would do:
+    whether the registry takes it, and which features, rules and persons would be hit.
     """
+    if schema is not None:
+        _check_schema(project, schema, data, bootstrap, schema_registry, as_json=as_json)
+        return
     report = examine(project)
     if as_json:
         click.echo(json.dumps({"ok": report.ok, **asdict(report)}))
     else:
         _show(report)
+    if not report.ok:
+        sys.exit(1)
+
+
+def _check_schema(
+    project: Path, schema: Path, data: Path, bootstrap: str | None, schema_registry: str | None, *, as_json: bool
+) -> None:
+    from millrace.cli import check_schema
+
+    report = check_schema.examine_schema(
+        project, schema, data=data, bootstrap=bootstrap, schema_registry=schema_registry
+    )
+    check_schema.show(report, as_json=as_json)
     if not report.ok:
         sys.exit(1)
 
@@ -143,39 +169,6 @@ def _pipeline(project: Project, start_up_s: float) -> Finding:
     if found["error"] is not None:
         return Finding("pipeline", ok=False, message=found["error"])
     return Finding("pipeline", ok=True, message=f"{project.training.pipeline} {found['message']}")
-
-
-def define(spec: features.FeatureSpec, label: Label) -> str:  # noqa: PLR0911  # one sentence for each kind
-    """What the feature is, in words.
-
-    >>> define(features.Lag(name="x", kind="lag", field="price", rows=2), Label(classes=("no", "yes"), delay_s=1))
-    'price 2 rows ago'
-    """
-    match spec:
-        case features.Value():
-            return spec.field
-        case features.Lag():
-            return f"{spec.field} {_rows(spec.rows)} ago"
-        case features.Difference():
-            return f"{spec.field} minus itself {_rows(spec.rows)} ago"
-        case features.RollingMean():
-            return f"mean of {spec.field} over the newest {_rows(spec.rows)}"
-        case features.RollingShare():
-            return f"share of the newest {_rows(spec.rows)} with {spec.field} above {spec.above:g}"
-        case features.LabelLag():
-            return "the newest known label" if spec.rows == 1 else f"the newest known label but {spec.rows - 1}"
-        case features.LabelShare():
-            return f"share of {_class(spec.equals, label)} among the newest {spec.rows} known labels"
-        case features.LabelMean():
-            return f"mean of the newest {spec.rows} known labels"
-
-
-def _rows(count: int) -> str:
-    return f"{count} row" if count == 1 else f"{count} rows"
-
-
-def _class(index: float, label: Label) -> str:
-    return repr(label.classes[int(index)]) if index in range(len(label.classes)) else f"{index:g}"
 
 
 def _show(report: Report) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from millrace.contracts.expectations import Range
 from millrace.contracts.project import Project, load_project
 from millrace.features.online import EntityFeatures
 from services.trainer.child import run_task
@@ -52,7 +53,7 @@ def synthetic_rows(project: Project, count: int) -> Rows:
 
 def _fields(project: Project) -> dict[str, _Field]:
     """The fields that features are computed from."""
-    rules = {rule.field: rule for rule in project.expectations}
+    rules = {rule.field: rule for rule in project.expectations if isinstance(rule, Range)}
     used = {spec.field for spec in project.features if hasattr(spec, "field")}
     found = {}
     for declared in project.event_schema["fields"]:

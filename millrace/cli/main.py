@@ -13,6 +13,7 @@ from millrace.contracts.errors import MillraceError
 
 COMMANDS = {
     "demo": "Run the whole loop on the example, with a live view.",
+    "demo-data": "Inject faults into the example's stream and show what catches each.",
     "up": "Run broker, schema registry and the five services until Ctrl-C.",
     "status": "Show what runs, where, and whether it is ready.",
     "init": "Write a first model project to start from.",
@@ -20,7 +21,10 @@ COMMANDS = {
     "publish": "Send a CSV or Parquet file as events and labels.",
     "models": "Show the versions of the models, and why each serves or not.",
     "retrain": "Ask for a retrain of the model.",
-    "dead-letters": "List and show refused records.",
+    "dead-letters": "List, show and send back refused records.",
+    "data": "Show the rows as a run, a version or a time saw them; report on a snapshot.",
+    "lineage": "Walk from a prediction to the rows that trained its model, or from an event to all it touched.",
+    "erase": "Erase a person: destroy the key, remove the rows, list what was trained on them.",
     "prepare": "Create a project's topics and register its schemas on existing servers.",
     "sim": "Run the whole loop in one process on a virtual clock.",
 }

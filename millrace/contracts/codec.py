@@ -9,7 +9,8 @@ Rules:
 - Writing needs no waiting: ``prepare`` fetches the ids once, ``encode`` is a plain function from then on.
 - Reading resolves the writer's schema, named by the id in the record, to the newest schema that this code knows. It
   waits only for the first record of an id; ids never change their meaning, so what is known is kept for ever.
-- Many records of one schema are read and written by the column where that is proven to be the same (``columnar.py``).
+- Many records are read and written by the column where that is proven to be the same (``columnar.py``), also those of
+  other versions of the schema (``resolution.py``).
 - Whatever bytes come in, only ``ContractError`` (this record is at fault) or ``RegistryUnavailableError`` (nothing is
   decided about this record yet) comes out.
 """
@@ -28,6 +29,7 @@ from millrace.contracts.columnar import HEADER_BYTES, Columnar
 from millrace.contracts.errors import ContractError, ProjectError, UndecodableError
 from millrace.contracts.events import Event
 from millrace.contracts.project import Project
+from millrace.contracts.resolution import Mixed, Resolved, head_of
 from millrace.contracts.schemas import JsonSchema, Schema, SchemaSource, row_schema
 from millrace.contracts.topics import TopicRow, subject, topic_name
 
@@ -55,6 +57,7 @@ class Codec:
         self._writers: dict[str, _Writer] = {}
         self._by_id: dict[int, Schema] = {}
         self._columnar: dict[str, Columnar | None] = {}
+        self._resolved: dict[tuple[int, Schema], Columnar | None] = {}
 
     async def prepare(self, project: Project, *rows: TopicRow) -> None:
         """Make the topics of these rows writable. Registers schemas that the registry does not have.
@@ -128,16 +131,29 @@ class Codec:
     async def columnar(self, values: Sequence[bytes | None], reader: Schema) -> Columnar | None:
         """What reads all these values by the column, or None if they are to be read one by one.
 
-        They must have one writer's schema, equal to the reader's and of types that are proven. Reading itself,
-        ``Columnar.decode``, is left to the caller, because it belongs into a thread.
+        Their schemas may be earlier or later versions of the reader's, and several, as long as each is of types that
+        are proven (``resolution.py``). Reading itself, ``Columnar.decode``, is left to the caller, because it belongs
+        into a thread.
 
         Raises:
             RegistryUnavailableError: the registry does not answer, so nothing is known about the records.
         """
-        heads = {value[:HEADER_BYTES] if value else b"" for value in values}
-        if len(heads) != 1:
+        try:
+            heads = set(map(head_of, values))
+        except TypeError:  # None, a tombstone
             return None
-        head = heads.pop()
+        by_head: dict[bytes, Columnar] = {}
+        for head in heads:
+            found = await self._of_head(head, reader)
+            if found is None:
+                return None
+            by_head[head] = found
+        if len(by_head) > 1:
+            return Mixed.of_heads(by_head)
+        return next(iter(by_head.values()), None)
+
+    async def _of_head(self, head: bytes, reader: Schema) -> Columnar | None:
+        """What reads the records that begin with this header."""
         if len(head) < HEADER_BYTES or head[0] != MAGIC:
             return None
         schema_id = int.from_bytes(head[1:], "big")
@@ -145,7 +161,11 @@ class Codec:
             writer = self._by_id.get(schema_id) or await self._fetch(schema_id)
         except ContractError:  # it is raised again for each of them, where it can be said which one it was
             return None
-        return self.columnar_of(reader) if writer.canonical == reader.canonical else None
+        if writer.canonical == reader.canonical:
+            return self.columnar_of(reader)
+        if (schema_id, reader) not in self._resolved:  # by identity: a reader's defaults are not in its canonical form
+            self._resolved[schema_id, reader] = Resolved.between(writer, reader)
+        return self._resolved[schema_id, reader]
 
     def columnar_of(self, schema: Schema) -> Columnar | None:
         """The schema for columns; None if one of its types is not proven."""
@@ -169,10 +189,13 @@ class Codec:
         assert columnar is not None, f"{topic}: its schema is ours, and a test holds it to be proven"
         return columnar
 
-    async def writer_schema(self, data: bytes | None) -> Schema:
-        """The schema that these bytes were written with. Raises like :meth:`decode`."""
-        schema_id = schema_id_of(data)
-        return self._by_id.get(schema_id) or await self._fetch(schema_id)
+    def writer_schema(self, schema_id: int) -> JsonSchema | None:
+        """The schema of this id as its producer registered it, docs, units and all; None if no record had it yet.
+
+        Asks nobody. Not to be changed by the caller.
+        """
+        known = self._by_id.get(schema_id)
+        return None if known is None else known.raw
 
     async def _fetch(self, schema_id: int) -> Schema:
         raw = await self._source.schema_by_id(schema_id)

@@ -33,7 +33,7 @@ class Entities(_Section):
 
 
 class DeadLetterLimit(_Section):
-    """Ingest stops when more than ``share`` of the newest ``window_rows`` records of a partition had to be refused.
+    """Ingest stops when it had to refuse more than ``share`` of the newest ``window_rows`` of a topic's partition.
 
     A deploy gone bad upstream would otherwise empty a whole stream into the dead letters. ``share`` of 1 never stops.
     """
@@ -45,12 +45,14 @@ class DeadLetterLimit(_Section):
 class Learned(_Section):
     """What ingest does with the expectations that were learned from the training rows of the version that serves.
 
-    Each rule is ``reject``, ``flag`` or ``off``. ``range_margin`` widens the learned range on both sides, in widths
-    of the range: 1 lets values pass up to one more width below and above what training saw.
+    Each rule is ``reject``, ``flag`` or ``off``. ``range_margin`` widens the learned range on both sides by
+    ``range_margin * width * (width / (q99 - q01)) ** 2``: one width for a field that fills its range evenly, more where
+    its tails are heavy.
 
     - ``missing``: a field that never was missing in training is missing.
-    - ``range``: a number lies outside the widened range. Not learned of a field that was constant.
-    - ``category``: a text that training never saw.
+    - ``range``: a number lies outside the widened range. Not learned of a field whose middle 90 % are one value, nor
+      of a counter or a clock.
+    - ``category``: a text that training never saw, where what training saw looks complete.
     """
 
     missing: OnBreach | Literal["off"] = "reject"

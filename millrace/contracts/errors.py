@@ -13,6 +13,9 @@
     │   ├── OffsetGoneError         retention removed an offset that is still needed; an operator must decide
     │   ├── RecordTooLargeError     one record is larger than the log accepts; nothing was written
     │   └── TopicMismatchError      a topic exists with other partitions than needed; an operator must decide
+    ├── DeadLetterLimitError    too much had to be refused, ingest stops before it is written (services/ingest/limit.py)
+    ├── LakeError               the lake is not as it must be (stores/lake_errors.py); the log still has everything
+    ├── SubjectKeysError        the key store of personal data is not the right one (stores/pepper.py)
     └── ArtifactError           a model file is missing, damaged or not allowed; the last good one keeps serving
         └── ArtifactStoreUnavailableError  the artefact store does not answer; nothing is known about the file
 

@@ -19,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from millrace.contracts.data_policy import DataPolicy
 from millrace.contracts.errors import ProjectError
-from millrace.contracts.feature_spec import FeatureSpec, LabelLag, LabelMean, LabelShare, feature_set_id
+from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, Expectation, check_fields
+from millrace.contracts.feature_spec import FeatureSpec, FieldKind, Function, feature_set_id, fields_of
+from millrace.contracts.personal import Personal, personal_of
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
 _TO_MS = {
@@ -31,7 +33,6 @@ _TO_MS = {
     "local-timestamp-micros": 1e-3,
     "local-timestamp-nanos": 1e-6,
 }
-_OF_LABELS = (LabelLag, LabelShare, LabelMean)
 _RESERVED = re.compile(
     r"offset|is_label|event_id|time_ms|version|value|label|score_\d+"
 )  # columns of contracts/frames.py
@@ -88,15 +89,6 @@ class Label(_Section):
             return index
         msg = f"label {label!r} is neither one of {list(self.classes)} nor an index of them"
         raise ValueError(msg)
-
-
-class Expectation(_Section):
-    """What a field of the event must satisfy; a record that does not goes to the dead letters."""
-
-    field: str
-    min: float | None = None
-    max: float | None = None
-    required: bool = True
 
 
 class Dedupe(_Section):
@@ -227,18 +219,20 @@ class Project(_Section):
         if self.event.time in fields:
             self.time_to_ms  # noqa: B018  # refused here, not at the first event
         named = [("event.id", self.event.id), ("event.entity", self.event.entity), ("event.time", self.event.time)]
-        numeric = [(f"expectations: {rule.field}", rule.field) for rule in self.expectations]
-        numeric += [(f"features: {spec.name}", spec.field) for spec in self.features if hasattr(spec, "field")]
-        for where, field in [*named, *numeric]:
+        needed = [(f"features: {name}", field, kind) for name, field, kind in self.feature_needs]
+        for where, field in [*named, *((where, field) for where, field, _ in needed)]:
             if field not in fields:
                 msg = (
                     f"{where} names the field {field!r}, which {self.event.schema_file} lacks; it has {sorted(fields)}"
                 )
                 raise ValueError(msg)
-        for where, field in numeric:
-            if fields[field] not in _NUMERIC:
-                msg = f"{where} needs a number, but {field!r} is {fields[field]!r} in {self.event.schema_file}"
+        check_fields(self.expectations, fields, self.event.schema_file)
+        fitting_types = {"number": NUMBER_TYPES, "text": TEXT_TYPES}
+        for where, field, kind in needed:
+            if fields[field] not in fitting_types[kind]:
+                msg = f"{where} needs a {kind}, but {field!r} is {fields[field]!r} in {self.event.schema_file}"
                 raise ValueError(msg)
+        self.personal  # noqa: B018  # refused here too
         names = [spec.name for spec in self.features]
         if len(set(names)) != len(names):
             msg = f"feature names must differ, got {sorted({name for name in names if names.count(name) > 1})} twice"
@@ -262,14 +256,40 @@ class Project(_Section):
         return tuple(spec.name for spec in self.features)
 
     @cached_property
+    def feature_needs(self) -> tuple[tuple[str, str, FieldKind], ...]:
+        """For each feature the fields of the event that it looks at, and what each must be."""
+        found: list[tuple[str, str, FieldKind]] = []
+        before: set[str] = set()
+        for spec in self.features:
+            found += [(spec.name, field, kind) for field, kind in fields_of(spec, before)]
+            before.add(spec.name)
+        return tuple(found)
+
+    @cached_property
     def feature_fields(self) -> tuple[str, ...]:
-        """Fields of the event that features are computed from, sorted."""
-        return tuple(sorted({spec.field for spec in self.features if not isinstance(spec, _OF_LABELS)}))
+        """Numeric fields of the event that features are computed from, sorted."""
+        return tuple(sorted({field for _, field, kind in self.feature_needs if kind == "number"}))
+
+    @cached_property
+    def personal(self) -> Personal | None:
+        """The fields that event.avsc marks as personal; None if it marks none."""
+        needs = [need for rule in self.expectations for need in rule.needs.items()]
+        needs += [(field, kind) for _, field, kind in self.feature_needs]
+        return personal_of(
+            self.event_schema,
+            id=self.event.id,
+            entity=self.event.entity,
+            time=self.event.time,
+            numeric=[name for name, kind in needs if kind == "number"],
+            categories=[name for name, kind in needs if kind == "text"],
+        )
 
     @cached_property
     def feature_set(self) -> str:
-        """Content hash of the feature definitions."""
-        return feature_set_id(self.features)
+        """Content hash of the feature definitions, the owner's own functions included."""
+        files = sorted({spec.function.partition(":")[0] for spec in self.features if isinstance(spec, Function)})
+        code = b"\0".join(file.encode() + b"\0" + (self.folder / file).read_bytes() for file in files)
+        return feature_set_id(self.features, code)
 
     @cached_property
     def time_to_ms(self) -> float:
@@ -284,6 +304,12 @@ class Project(_Section):
             msg = f"event.time: {self.event.time!r} is {seen} in {self.event.schema_file}; use long with one of {known}"
             raise ValueError(msg)
         return _TO_MS[logical]
+
+    @cached_property
+    def config_hash(self) -> str:
+        """Content hash of the whole of model.yaml and of the event's schema."""
+        config = self.model_dump(mode="json", exclude={"folder"})
+        return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
     def code_hash(self) -> str:
@@ -320,6 +346,11 @@ def load_project(folder: Path) -> Project:
     except ValidationError as error:
         raise ProjectError(_explain(folder / "model.yaml", error)) from error
     pipeline = folder / project.training.pipeline.partition(":")[0]
+    for spec in project.features:
+        if isinstance(spec, Function) and not (folder / spec.function.partition(":")[0]).is_file():
+            raise ProjectError(
+                f"{folder / spec.function} is missing: the feature {spec.name} names it (file.py:function)"
+            )
     if not pipeline.is_file():
         raise ProjectError(
             f"{pipeline} is missing: training.pipeline is {project.training.pipeline!r} (file.py:function)"

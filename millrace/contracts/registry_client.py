@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
-from millrace.contracts.compatibility import explain_change
+from millrace.contracts.compatibility import explain_versions
 from millrace.contracts.errors import (
     IncompatibleSchemaError,
     ProjectError,
@@ -31,6 +31,7 @@ CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 NO_SUCH_SUBJECT = 40401
 NO_SUCH_VERSION = 40402
 NO_SUCH_SCHEMA = 40403
+NO_SUCH_LEVEL = 40408
 
 
 class SchemaRegistry:
@@ -74,7 +75,8 @@ class SchemaRegistry:
         if status == httpx.codes.OK and isinstance(body.get("id"), int):
             return int(body["id"])
         if status == httpx.codes.CONFLICT:
-            raise _incompatible(subject, await self._reasons(subject, schema, [str(body.get("message", ""))]))
+            reasons = await self._reasons(subject, schema, [str(body.get("message", ""))])
+            raise _incompatible(subject, await self.level(subject), reasons)
         if status == httpx.codes.UNPROCESSABLE_ENTITY:
             raise ProjectError(f"the schema registry does not accept the schema of {subject}: {body.get('message')}")
         raise self._unavailable(f"answered {status} to the registration of {subject}: {body}")
@@ -126,14 +128,42 @@ class SchemaRegistry:
             return []
         return await self._reasons(subject, schema, [str(message) for message in body.get("messages") or ()])
 
+    async def versions(self, subject: str) -> dict[int, JsonSchema]:
+        """Every version under this subject by its number, oldest first; empty if it has none."""
+        status, body = await self._ask("GET", f"subjects/{_quoted(subject)}/versions", wanted=list)
+        if status == httpx.codes.NOT_FOUND and body.get("error_code") in {NO_SUCH_SUBJECT, NO_SUCH_VERSION}:
+            return {}
+        if status != httpx.codes.OK:
+            raise self._unavailable(f"answered {status} to the question for the versions of {subject}: {body}")
+        found = {}
+        for number in sorted(int(number) for number in body):
+            status, version = await self._ask("GET", f"subjects/{_quoted(subject)}/versions/{number}")
+            if status != httpx.codes.OK or "schema" not in version:
+                raise self._unavailable(f"answered {status} to the question for version {number} of {subject}")
+            found[number] = _from_body(version)
+        return found
+
+    async def level(self, subject: str) -> str:
+        """What later versions of the subject must keep to, the registry's own rule where the subject has none."""
+        status, body = await self._ask("GET", f"config/{_quoted(subject)}?defaultToGlobal=true")
+        if status == httpx.codes.NOT_FOUND and body.get("error_code") in {NO_SUCH_SUBJECT, NO_SUCH_LEVEL}:
+            status, body = await self._ask("GET", "config")
+        if status != httpx.codes.OK or not isinstance(body.get("compatibilityLevel"), str):
+            raise self._unavailable(f"answered {status} to the question for the level of {subject}: {body}")
+        return str(body["compatibilityLevel"])
+
     async def _reasons(self, subject: str, schema: JsonSchema, said: list[str]) -> list[str]:
-        """Our words where the newest version explains it, the registry's otherwise (Apicurio's check gives none)."""
-        latest = await self.latest(subject)
-        ours = explain_change(schema, latest, "FULL_TRANSITIVE") if latest is not None else []
+        """Our words where they explain it, the registry's otherwise (Apicurio's check gives none)."""
+        try:
+            ours = explain_versions(schema, await self.versions(subject), await self.level(subject))
+        except ProjectError as error:  # one of them is no schema of an event: nothing of ours to say
+            ours = [f"not comparable: {error}"]
         return ours or [message for message in said if message] or ["the registry gives no reason"]
 
-    async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """One request: its status and its JSON object. Everything else is no answer."""
+    async def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, wanted: type = dict
+    ) -> tuple[int, Any]:
+        """One request: its status and its JSON, an object unless it is what was ``wanted``. All else is no answer."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.request(method, path, content=None if body is None else json.dumps(body))
@@ -142,7 +172,9 @@ class SchemaRegistry:
             raise self._unavailable(f"does not answer {method} {path}: {error!r}") from error
         except ValueError as error:
             raise self._unavailable(f"answered {response.status_code} without JSON; is the path right?") from error
-        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or not isinstance(answer, dict):
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR or not isinstance(
+            answer, wanted if response.status_code == httpx.codes.OK else dict
+        ):
             raise self._unavailable(f"answered {response.status_code} to {method} {path}: {answer}")
         return response.status_code, answer
 
@@ -169,9 +201,10 @@ class LocalSchemas:
         if self._ids.get(text) in versions:
             return self._ids[text]
         level = self._levels.get(subject, "NONE")
-        reasons = [why for version in versions for why in explain_change(schema, self._by_id[version], level)]
+        olds = {number: self._by_id[each] for number, each in enumerate(versions, 1)}
+        reasons = explain_versions(schema, olds, level)
         if reasons:
-            raise _incompatible(subject, list(dict.fromkeys(reasons)))
+            raise _incompatible(subject, level, reasons)
         schema_id = self._ids.setdefault(text, len(self._ids) + 1)
         self._by_id[schema_id] = json.loads(text)
         versions.append(schema_id)
@@ -188,10 +221,10 @@ class LocalSchemas:
         self._levels[subject] = level
 
 
-def _incompatible(subject: str, reasons: list[str]) -> IncompatibleSchemaError:
+def _incompatible(subject: str, level: str, reasons: list[str]) -> IncompatibleSchemaError:
     return IncompatibleSchemaError(
-        f"{subject} cannot take this schema: {'; '.join(reasons)}. Way out: keep the field as it was and add a new one "
-        "with a default; if the meaning changed, give the stream a new name"
+        f"{subject} cannot take this schema, because its level is {level}: {'; '.join(reasons)}. Way out: keep the "
+        "field as it was and add a new one with a default; if the meaning changed, give the stream a new name"
     )
 
 

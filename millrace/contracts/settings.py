@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -36,6 +36,12 @@ class ServiceSettings(BaseSettings):
     request_timeout_ms: int = Field(
         10_000, ge=1000, description="A connection to Kafka that leaves a request unanswered for so long is given up."
     )
+    openlineage_url: HttpUrl | None = Field(
+        None,
+        description="Whole address that OpenLineage events are sent to, such as http://marquez:5000/api/v1/lineage.",
+    )
+    openlineage_api_key: SecretStr | None = Field(None, description="Sent there as a bearer token.")
+    openlineage_file: Path | None = Field(None, description="File that OpenLineage events are added to, one a line.")
     failpoints: str | None = Field(
         None, description="For tests: where the process shall die, see millrace/bus/failpoints.py."
     )

@@ -13,11 +13,12 @@ from millrace.contracts.feature_spec import (
     LabelMean,
     LabelShare,
     Lag,
+    Ratio,
     RollingMean,
     RollingShare,
     Value,
 )
-from millrace.features.online import NAN
+from millrace.features.definitions import NAN
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -85,6 +86,12 @@ class Series:
         """The newest value minus the one ``rows`` before it."""
         return self.ago(0) - self.ago(rows)
 
+    def ratio(self, rows: int) -> Floats:
+        """The newest value over the one ``rows`` before it; NaN over zero."""
+        value, by = self.ago(0), self.ago(rows)
+        found: Floats = np.where(by == 0, NAN, value / by)
+        return found
+
     def mean(self, rows: int) -> Floats:
         """Mean of the newest ``rows`` values, of these the present ones."""
         return self._sums[rows] / self._present_among(rows)
@@ -141,12 +148,16 @@ def feature(spec: FeatureSpec) -> Callable[[Series], Floats]:
             read = partial(Series.ago, rows=rows)
         case Difference(rows=rows):
             read = partial(Series.difference, rows=rows)
-        case RollingMean(rows=rows) | LabelMean(rows=rows):
+        case Ratio(rows=int(rows)):
+            read = partial(Series.ratio, rows=rows)
+        case RollingMean(rows=int(rows)) | LabelMean(rows=rows):
             read = partial(Series.mean, rows=rows)
-        case RollingShare(rows=rows, above=above):
+        case RollingShare(rows=int(rows), above=above):
             read = partial(Series.share, rows=rows, test=partial(np.less, above))
         case LabelLag(rows=rows):
             read = partial(Series.ago, rows=rows - 1)
         case LabelShare(rows=rows, equals=equals):
             read = partial(Series.share, rows=rows, test=partial(np.equal, equals))
+        case _:
+            raise TypeError(f"{spec} is not read off a series")
     return read

@@ -15,6 +15,13 @@ LANE_RECOVERIES = Counter(
 RECORDS_IN = Counter("millrace_records_in_total", "Records taken from the bus, by topic.", ["service", "topic"])
 RECORDS_OUT = Counter("millrace_records_out_total", "Records written to the bus, by topic.", ["service", "topic"])
 DEAD_LETTERS = Counter("millrace_dead_letters_total", "Records refused, by reason.", ["stream", "reason"])
+FLAGGED = Counter("millrace_flagged_total", "Samples that passed with a flag, by expectation.", ["stream", "flag"])
+DATA_QUALITY = Counter(
+    "millrace_data_quality_total", "Windows of events found unlike the training rows.", ["stream", "check", "severity"]
+)
+OPENLINEAGE_EVENTS = Counter(
+    "millrace_openlineage_events_total", "OpenLineage events, by whether they were told or lost.", ["outcome"]
+)
 ASYNCIO_TASKS = Gauge("millrace_asyncio_tasks", "Tasks of the process's event loop, as of this answer.")
 LAG_RECORDS = Gauge(
     "millrace_lag_records",

@@ -1,11 +1,15 @@
-"""Which records are let in: the contract's fields and the declared expectations, judged one record at a time. Pure."""
+"""Which records are let in: the contract's fields, and what is expected of them, judged one record at a time. Pure."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from millrace.contracts.errors import ContractError
+from millrace.contracts.expectations import Fresh
 from millrace.contracts.project import Project
+from millrace.expectations.judge import breaches, shown
+from millrace.expectations.learned import LearnedRules, personal_fields
 
 EARLIEST_MS = -62_135_596_800_000  # year 1, and
 LATEST_MS = 253_402_300_799_999  # year 9999: what the dates of most languages can hold
@@ -50,24 +54,42 @@ def check_size(size_bytes: int, largest_bytes: int) -> None:
         raise ContractError("too-large", f"the event has {size_bytes} bytes, at most {largest_bytes} fit into a sample")
 
 
-def check_expectations(project: Project, values: Mapping[str, object]) -> None:
-    """Hold the event's values to the expectations of model.yaml.
+def check_expectations(
+    project: Project,
+    values: Mapping[str, object],
+    *,
+    received_ms: int | None = None,
+    learned: LearnedRules | None = None,
+) -> tuple[str, ...]:
+    """Hold the event to the expectations of model.yaml, and to those learned for the model that serves.
+
+    ``values`` are those of an event that ``identify`` took. ``received_ms`` is when the broker got it; where that is
+    not known (None, or negative as in Kafka) freshness is not judged. Rules that look at earlier rows are not judged
+    here.
+
+    Returns:
+        The flags that the sample must carry, such as ``unseen-category:day``: one for each rule with ``on: flag`` that
+        is broken.
 
     Raises:
-        ContractError: the first expectation that is not met, as ``missing-field`` or ``out-of-range``, with the value.
+        ContractError: the first rule with ``on: reject`` that is broken, with the value seen. The value of a field that
+            the schema marks as personal is not shown.
     """
+    personal = personal_fields(project.event_schema)
     for field in project.feature_fields:
         value = values.get(field)
         if isinstance(value, float) and math.isinf(value):
-            raise ContractError("out-of-range", f"field {field!r} is {value}, a finite number is needed")
-    for rule in project.expectations:
-        value = values.get(rule.field)
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            if rule.required:
-                raise ContractError("missing-field", f"field {rule.field!r} is missing; model.yaml requires it")
-            continue
-        assert isinstance(value, int | float), "the project admits expectations on numeric fields only"
-        if (rule.min is not None and value < rule.min) or (rule.max is not None and value > rule.max):
-            low = "-inf" if rule.min is None else rule.min
-            high = "inf" if rule.max is None else rule.max
-            raise ContractError("out-of-range", f"field {rule.field!r} is {value}, expected {low} to {high}")
+            seen = shown(field, value, personal)
+            raise ContractError("out-of-range", f"field {field!r} is {seen}, a finite number is needed")
+    age_ms = None
+    if received_ms is not None and received_ms >= 0 and any(isinstance(rule, Fresh) for rule in project.expectations):
+        age_ms = received_ms - identify(project, values).time_ms
+    found = breaches(project.expectations, values, personal=personal, age_ms=age_ms)
+    if learned is not None:
+        found = chain(found, learned.breaches(values, personal=personal))
+    flags = []
+    for breach in found:
+        if breach.on == "reject":
+            raise ContractError(breach.slug, breach.message)
+        flags.append(breach.flag)
+    return tuple(dict.fromkeys(flags))

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from millrace.contracts.columnar import Columnar
 from millrace.contracts.project import Project
+from millrace.expectations.columns import EXACT, Columns, Mask, Plan
+from millrace.expectations.learned import LearnedRules
 from services.ingest.admit import EARLIEST_MS, LATEST_MS, LONGEST_ID
-
-EXACT = 2.0**53  # whole numbers up to here are the same as float64
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +38,43 @@ class EventColumns:
         self._project = project
         self._fields = tuple(fields)
         self._largest_bytes = largest_bytes
+        self._learned: LearnedRules | None = None
+        self._plan = Plan.of(project.expectations, project.feature_fields)
 
     def can_read(self, columnar: Columnar) -> bool:
-        """Whether ids are strings or whole numbers, and every number that matters is a plain number or null."""
+        """Whether ids are strings or whole numbers, and every field that matters is a plain number or text, or null."""
         event, arrow = self._project.event, columnar.arrow
-        numbers = {event.time, *self._fields, *self._project.feature_fields}
-        numbers |= {rule.field for rule in self._project.expectations}
-        return all(_is_text(arrow.field(name).type) for name in (event.id, event.entity)) and all(
-            _is_number(arrow.field(name).type) for name in numbers
+        numbers = {event.time, *self._fields, *self._plan.numbers}
+        texts = {*self._plan.texts, *(name for _, name, kind in self._project.feature_needs if kind == "text")}
+        return (
+            all(_is_text(arrow.field(name).type) for name in (event.id, event.entity))
+            and all(_is_number(arrow.field(name).type) for name in numbers)
+            and all(pa.types.is_string(arrow.field(name).type) for name in texts)
         )
 
-    def judge(self, batch: Any, sizes: Sequence[int]) -> Judged:
-        """Judge a ``pyarrow.RecordBatch`` of events whose records have these sizes in bytes."""
-        fields = self._project.event
+    def judge(
+        self,
+        batch: Any,
+        sizes: Sequence[int],
+        received_ms: Sequence[int] | None = None,
+        learned: LearnedRules | None = None,
+    ) -> Judged:
+        """Judge a ``pyarrow.RecordBatch`` of events.
+
+        Their records have these sizes in bytes, and the broker got them at these times. A row that may break any rule,
+        whether it would be rejected or flagged, is a suspect.
+        """
+        if learned is not self._learned:
+            self._plan = Plan.of(self._project.expectations, self._project.feature_fields, learned)
+            self._learned = learned
+        fields, columns = self._project.event, Columns(batch)
         event_id, entity = _text(batch.column(fields.id)), _text(batch.column(fields.entity))
         suspect = _bad_name(event_id) | _bad_name(entity) | (np.asarray(sizes) > self._largest_bytes)
         time_ms, bad_time = self._times(batch.column(fields.time))
-        suspect |= bad_time | self._off_limits(batch)
-        columns = [_floats(batch.column(name)) for name in self._fields]
-        values = np.column_stack(columns) if columns else np.empty((batch.num_rows, 0))
+        received = None if received_ms is None else np.asarray(received_ms, np.int64)
+        suspect |= bad_time | self._plan.suspects(columns, time_ms, received)
+        numbers = [columns.number(name) for name in self._fields]
+        values = np.column_stack(numbers) if numbers else np.empty((batch.num_rows, 0))
         return Judged(
             event_id.to_pylist(),
             entity.to_pylist(),
@@ -78,23 +95,6 @@ class EventColumns:
             bad |= np.abs(times) > EXACT
             times = np.where(bad, 0.0, times).astype(np.int64)
         return times, bad | (times < EARLIEST_MS) | (times > LATEST_MS)
-
-    def _off_limits(self, batch: Any) -> Mask:
-        """Rows that an expectation may not hold for, or with an infinite value where a feature looks."""
-        suspect = np.zeros(batch.num_rows, np.bool_)
-        for name in self._project.feature_fields:
-            suspect |= np.isinf(_floats(batch.column(name)))
-        for rule in self._project.expectations:
-            values = _floats(batch.column(rule.field))
-            if rule.required:
-                suspect |= np.isnan(values)
-            if rule.min is not None:
-                suspect |= values < rule.min
-            if rule.max is not None:
-                suspect |= values > rule.max
-            if pa.types.is_integer(batch.column(rule.field).type):
-                suspect |= np.abs(values) > EXACT
-        return suspect
 
 
 def _is_text(kind: Any) -> bool:

@@ -13,12 +13,15 @@ and has not arrived. So a live stream is not delayed at all, and a missing label
 **Duplicates.** The newest ``dedupe.events`` ids of the partition are remembered. An event whose id is among them is a
 duplicate, and so is a second label of one event. A label whose event is not among them has no event to join.
 
+**Rules between rows** (a jump, a repetition, an event that comes late) are judged when an event's turn comes, beside
+what was admitted before it: ``sequence.py``.
+
 **Recovery.** ``replay_event`` and ``replay_label`` take what the samples log holds and lead to the same state as
 ``advance`` did when it was written: the log is the state. What the rows are worth (features, profile) is ``rows.py``.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,12 +30,15 @@ from numpy.typing import NDArray
 
 from millrace.contracts.feature_spec import LabelLag, LabelMean, LabelShare
 from millrace.contracts.project import Project
+from services.ingest.sequence import Sequence as Rules
 
 
 class EventArrived(NamedTuple):
     """A valid event. ``origin`` is whatever the caller wants back with the outcome.
 
-    What features look at is row ``row`` of ``values``, which all events that were read together share.
+    What features look at is row ``row`` of ``values``, which all events that were read together share. ``facts`` are
+    the fields that rules between rows look at, None where there are none such. ``flags`` are the expectations that it
+    breaks and that let it pass. ``recorded`` is what the sample holds where that is not the bytes as received.
     """
 
     origin: Any
@@ -42,6 +48,9 @@ class EventArrived(NamedTuple):
     time_ms: int
     values: NDArray[np.float64]
     row: int
+    facts: Mapping[str, Any] | None = None
+    flags: tuple[str, ...] = ()
+    recorded: bytes | None = None
 
 
 class LabelArrived(NamedTuple):
@@ -79,6 +88,7 @@ class State:
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self.rules = Rules(project, project.expectations)
         self._delay_ms = project.label.delay_s * 1000
         self._waits_for_labels = any(isinstance(spec, LabelLag | LabelMean | LabelShare) for spec in project.features)
         self._entity_of: dict[str, str] = {}  # of the newest event ids
@@ -188,7 +198,13 @@ class State:
             del self._queued_ids[event_id]
         if event_id in self._entity_of:
             return Refused(event.origin, "duplicate-event", f"event id {event_id!r} was already admitted")
-        self.replay_event(event_id, event.entity, event.time_ms)
+        if not self.rules.is_idle:
+            verdict = self.rules.judge(event.entity, event.time_ms, event.facts or {})
+            if verdict.reason is not None:
+                return Refused(event.origin, verdict.reason, verdict.message)
+            if verdict.flags:
+                event = event._replace(flags=(*event.flags, *verdict.flags))
+        self.replay_event(event_id, event.entity, event.time_ms, event.facts or {})
         return event
 
     def _decide_label(self, label: LabelArrived) -> Outcome:
@@ -207,8 +223,10 @@ class State:
 
     # ---- what is remembered ------------------------------------------------------------------------------------
 
-    def replay_event(self, event_id: str, entity: str, time_ms: int) -> None:
-        """Take in an admitted event."""
+    def replay_event(self, event_id: str, entity: str, time_ms: int, facts: Mapping[str, Any] | None = None) -> None:
+        """Take in an admitted event. Without facts, rules between rows know of it already."""
+        if facts is not None and not self.rules.is_idle:
+            self.rules.take(entity, time_ms, facts)
         if len(self._ids) >= self._project.dedupe.events:
             self._forget(self._ids.popleft())
         self._entity_of[event_id] = entity

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millrace.contracts.events import FeatureProfile
+from millrace.features.frames import Arrays
 
 BLOCK_ROWS = 512
 
@@ -62,6 +63,19 @@ class RunningProfile:
             )
             for i, name in enumerate(self._names)
         )
+
+    def parts(self) -> Arrays:
+        """What is to be saved."""
+        sums = np.stack([self._count, self._mean, self._squares, self._min, self._max])
+        rows = np.array([self._rows], np.int64)
+        return {"profile_rows": rows, "profile": sums, "profile_block": self._block[: self._filled]}
+
+    def put(self, arrays: Arrays) -> None:
+        """Take what ``parts`` gave."""
+        self._rows = int(arrays["profile_rows"][0])
+        self._count, self._mean, self._squares, self._min, self._max = arrays["profile"].copy()
+        self._filled = len(arrays["profile_block"])
+        self._block[: self._filled] = arrays["profile_block"]
 
     def _fold(self) -> None:
         if not self._filled:

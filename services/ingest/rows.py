@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from millrace.contracts.events import FeatureProfile
 from millrace.contracts.project import Project
 from millrace.features.batch import FeatureState
-from millrace.features.online import look_back
+from millrace.features.frames import CHUNK_BYTES, pack, unpack
+from millrace.features.functions import NONE, Functions
 from services.ingest.profile import RunningProfile
 
 
@@ -17,8 +18,8 @@ from services.ingest.profile import RunningProfile
 class Rows:
     """A run of samples by the column, in log order: events and the labels joined to events.
 
-    ``values`` has shape (events, fields): the fields that features look at, as ``fields`` of ``RowMemory`` names them;
-    NaN where missing. ``labels`` has one value for each label.
+    ``values`` has shape (events, inputs): what features look at, as ``inputs`` of ``RowMemory`` reads it; NaN where
+    missing. ``labels`` has one value for each label.
     """
 
     is_label: NDArray[np.bool_]
@@ -44,12 +45,16 @@ class SnapshotDue:
 
 
 class RowMemory:
-    """What is remembered of the rows. The same rows give the same features and snapshots, however they are cut."""
+    """What is remembered of the rows. The same rows give the same features and snapshots, however they are cut.
 
-    def __init__(self, project: Project) -> None:
-        self.fields = tuple(look_back(project.features)[0])
+    ``functions`` are the owner's, as ``load_functions`` gives them. ``fields`` are the names of the inputs.
+    """
+
+    def __init__(self, project: Project, functions: Functions = NONE) -> None:
         self._every = project.training.snapshot_every_rows
-        self._features = FeatureState(project.features)
+        self._features = FeatureState(project.features, project.data.entities.expire_after_s, functions)
+        self.inputs = self._features.inputs
+        self.fields = self.inputs.names
         self._profile = RunningProfile(project.feature_names)
         self.rows = 0
         self._labelled_rows = 0
@@ -60,7 +65,7 @@ class RowMemory:
         """Take in a run; returns the features of its events, and the snapshots that it completes."""
         codes = self._features.codes(rows.entity)
         fields = {name: rows.values[:, place] for place, name in enumerate(self.fields)}
-        features = self._features.advance(rows.is_label, codes, fields, rows.labels)
+        features = self._features.advance(rows.is_label, codes, fields, rows.labels, rows.time_ms)
         due: list[SnapshotDue] = []
         label_places = np.flatnonzero(rows.is_label)
         first = self._every - self._labelled_rows % self._every - 1  # the label of this run that completes one
@@ -76,6 +81,23 @@ class RowMemory:
             )  # fmt: skip
         self._count(rows, features, start, len(rows))
         return features, due
+
+    def save(self, chunk_bytes: int = CHUNK_BYTES) -> list[bytes]:
+        """All that is remembered, as frames of at most ``chunk_bytes``, for ``restore``."""
+        meta, arrays = self._features.parts()
+        counts = [self.rows, self._labelled_rows, self._from_time_ms, self._until_time_ms]
+        return pack("rows", {**meta, "counts": counts}, arrays | self._profile.parts(), chunk_bytes)
+
+    def restore(self, frames: Sequence[bytes]) -> None:
+        """Be what was saved; what was remembered before is forgotten.
+
+        Raises:
+            ContractError: the frames are damaged, or of other features. All is as it was.
+        """
+        meta, arrays = unpack("rows", frames)
+        self._features.put(meta, arrays)
+        self.rows, self._labelled_rows, self._from_time_ms, self._until_time_ms = meta["counts"]
+        self._profile.put(arrays)
 
     def _count(self, rows: Rows, features: NDArray[np.float64], start: int, stop: int) -> None:
         """Take the rows from ``start`` to ``stop`` into the profile and the counts."""

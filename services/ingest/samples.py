@@ -1,6 +1,7 @@
 """What was decided, by the column: events and labels of one run as SampleRecorded. Pure."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from services.ingest.core import EventArrived, Joined
+from services.ingest.core import EventArrived, Joined, LabelArrived
 from services.ingest.rows import Rows
 
 KINDS = pa.array(["EVENT", "LABEL"])
@@ -24,6 +25,11 @@ class Run:
         self.entity = [one.entity for one in decided]
         self.is_label = np.fromiter((isinstance(one, Joined) for one in decided), np.bool_, len(decided))
         self.time_ms = np.fromiter((one.time_ms for one in self.arrivals), np.int64, len(decided))
+
+    @property
+    def flags(self) -> Counter[str]:
+        """How many samples carry each flag."""
+        return Counter(flag for one in self._events for flag in one.flags)
 
     def rows(self, width: int) -> Rows:
         """What features and profile need; ``width`` is the number of fields that features look at."""
@@ -45,13 +51,25 @@ class Run:
             "time_ms": self.time_ms,
             "feature_set": pa.array([feature_set, ""]).take(is_label.cast(pa.int8())),
             "features": pa.ListArray.from_arrays(pa.array(ends), pa.array(features.ravel())),
-            "event": [one.origin.value if isinstance(one, EventArrived) else None for one in self.arrivals],
+            "event": [_recorded(one) if isinstance(one, EventArrived) else None for one in self.arrivals],
             "label": [None if isinstance(one, EventArrived) else one.label for one in self.arrivals],
             "source_topic": [record.topic for record in records],
             "source_partition": [record.partition for record in records],
             "source_offset": [record.offset for record in records],
             "source_time_ms": [record.timestamp_ms for record in records],
+            "flags": pa.array([_flags(one) for one in self.arrivals], pa.utf8()),
         }
+
+
+def _recorded(event: EventArrived) -> bytes | None:
+    received: bytes | None = event.origin.value
+    return received if event.recorded is None else event.recorded
+
+
+def _flags(arrival: EventArrived | LabelArrived) -> str | None:
+    """As the sample carries them; None where there are none."""
+    flags = arrival.flags if isinstance(arrival, EventArrived) else ()
+    return ",".join(flags) or None
 
 
 def _runs(events: Sequence[EventArrived]) -> Iterator[list[EventArrived]]:

@@ -212,6 +212,8 @@ class Decider:
             if isinstance(event, AlertRaised):
                 self._alerts.pop(event.alert_id, None)
             RECORDS_OUT.labels(ACTOR, record.topic).inc()
+            if isinstance(event, DeploymentDecided):
+                self._context.lineage.deployment(event)
             _tell(event)
 
     def _record(self, event: Event) -> OutRecord:

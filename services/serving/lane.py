@@ -101,6 +101,9 @@ class ServingLane:
         moved = {self._samples: self._next}
         return Step(outputs, positions=moved, seek={} if self.foreign is None else moved)
 
+    async def close(self) -> None:
+        """Nothing runs beside."""
+
     def written(self, offsets: Sequence[int]) -> None:
         """Nothing depends on where predictions were written."""
 

@@ -226,6 +226,7 @@ class TrainerService:
         if not await self._journal.publish(change, learned):
             log.info("already in the log", run_id=change.run_id, status=change.status)
             return
+        self._context.lineage.training(change, self._context.project.feature_names)
         log.info("training run", run_id=change.run_id, status=change.status, trigger=change.trigger, error=change.error)
         if change.status != "STARTED":
             TRAINING_RUNS.labels(change.model, change.status).inc()

@@ -38,6 +38,9 @@ class Copy:
         outputs = [OutRecord(self.sink, None, b"%d" % record.offset, self.number) for record in records]
         return Step(outputs, {record.topic: record.offset + 1 for record in records}, wait_s=0.05)
 
+    async def close(self) -> None:
+        """Nothing runs beside."""
+
     def written(self, offsets: Sequence[int]) -> None:
         """Nothing to remember."""
 

@@ -68,6 +68,9 @@ class Copy:
         outputs = [OutRecord(self.sink, None, b"%d" % record.offset, self.number) for record in records]
         return Step(outputs, {record.topic: record.offset + 1 for record in records})
 
+    async def close(self) -> None:
+        """Nothing runs beside."""
+
     def written(self, offsets: Sequence[int]) -> None:
         """Remember where it went."""
         self.written_at += offsets

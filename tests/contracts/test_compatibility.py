@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.contracts import schemas
-from millrace.contracts.compatibility import explain_change, explain_incompatible, level_of, register_all
+from millrace.contracts.compatibility import (
+    explain_change,
+    explain_incompatible,
+    explain_versions,
+    level_of,
+    register_all,
+)
 from millrace.contracts.errors import IncompatibleSchemaError, ProjectError
 from millrace.contracts.project import Project, load_project
 from millrace.contracts.registry_client import LocalSchemas
@@ -119,7 +125,8 @@ def test_recursive_schemas_end() -> None:
     other = record({"name": "next", "type": ["null", "Bid"]}, {"name": "value", "type": "string"})
 
     assert explain_incompatible(tree, tree) == []
-    assert explain_incompatible(tree, other) == ["field value: type changed from string to int"]
+    (said,) = explain_incompatible(tree, other)
+    assert said.startswith("field value: type changed from string to int")
 
 
 KINDS = st.sampled_from(
@@ -163,9 +170,12 @@ def test_levels() -> None:
 def test_a_level_decides_which_direction_counts() -> None:
     """Removing a field is fine for new readers and breaks old ones."""
     assert explain_change(record(), of("int"), "BACKWARD_TRANSITIVE") == []
-    assert explain_change(record(), of("int"), "FULL_TRANSITIVE") == [
-        "field x: expected by the reader but not written; give it a default (old readers, new records)"
-    ]
+    (said,) = explain_change(record(), of("int"), "FULL_TRANSITIVE")
+    assert said.startswith(
+        "field x: expected by the reader but not written; keep it as it was: programs with the older"
+    )
+    assert said.endswith("(old readers, new records)")
+    assert explain_change(record(), of("int"), "FORWARD") == explain_change(record(), of("int"), "FULL")
     assert explain_change(of("string"), of("int"), "NONE") == []
 
 
@@ -211,8 +221,40 @@ async def test_local_schemas_remember_every_version() -> None:
     await source.register("s", record())
     await source.register("s", of("int", default=0))
 
-    with pytest.raises(IncompatibleSchemaError, match="field x"):
+    with pytest.raises(IncompatibleSchemaError, match="level is BACKWARD_TRANSITIVE: version 1: field x"):
         await source.register("s", of("int"))
+
+
+WAYS_OUT = [
+    (of("string"), of("double"), "keep double, and add a field of another name with a default"),
+    (of("int"), of("long"), "keep long: numbers may be widened (int to long), not narrowed"),
+    (of("int"), record(), "give it a default"),
+    (of("int", "y"), of("int"), 'give it a default; or, if it is \'x\' renamed, add "aliases": ["x"] to it'),
+    (of("string"), of(["null", "string"]), 'keep the union with null, ["null", "string"]'),
+    (of(["null", "string"]), of("int"), "add int to the union"),
+    (of(enum("A")), of(enum("A", "B")), "put B back; symbols may be added, not taken away"),
+    (record(name="Ask"), record(), 'keep the name, or add "aliases": ["Bid"] to the record'),
+]
+
+
+@pytest.mark.parametrize(("reader", "writer", "way_out"), WAYS_OUT)
+def test_each_reason_has_its_way_out(reader: dict[str, Any], writer: dict[str, Any], way_out: str) -> None:
+    """Whoever changes a schema is told what would be accepted instead."""
+    (said,) = explain_incompatible(reader, writer)
+
+    assert said.partition("; ")[2].startswith(way_out)
+
+
+def test_each_version_that_breaks_is_named() -> None:
+    """A transitive level looks at all of them, the others at the newest."""
+    olds = {1: of("double"), 2: of("int"), 4: of("double")}
+
+    (said,) = explain_versions(of("long"), olds, "BACKWARD_TRANSITIVE")
+    assert said.startswith("versions 1, 4: field x: type changed from double to long")
+    (said,) = explain_versions(of("long"), olds, "BACKWARD")
+    assert said.startswith("version 4: field x")
+    assert explain_versions(of("long"), {1: of("double"), 2: of("int")}, "BACKWARD") == []
+    assert explain_versions(of("long"), {}, "FULL_TRANSITIVE") == []
 
 
 def test_a_schema_that_is_none_is_the_projects_fault() -> None:

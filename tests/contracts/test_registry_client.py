@@ -29,6 +29,8 @@ QUESTIONS: list[Ask] = [
     lambda registry: registry.set_compatibility("a-value", "FULL_TRANSITIVE"),
     lambda registry: registry.latest("a-value"),
     lambda registry: registry.check_compatibility("a-value", LABEL),
+    lambda registry: registry.versions("a-value"),
+    lambda registry: registry.level("a-value"),
 ]
 
 
@@ -88,9 +90,8 @@ async def test_levels_differ(registry: SchemaRegistry) -> None:
         await registry.register(subject, LABEL)
 
     assert await registry.check_compatibility("back-value", less) == []
-    assert await registry.check_compatibility("full-value", less) == [
-        "field label_time_ms: expected by the reader but not written; give it a default (old readers, new records)"
-    ]
+    (said,) = await registry.check_compatibility("full-value", less)
+    assert said.startswith("version 1: field label_time_ms: expected by the reader but not written; keep it as it was")
 
 
 @pytest.mark.broker
@@ -105,8 +106,65 @@ async def test_transitive_looks_at_every_version(registry: SchemaRegistry) -> No
     await registry.register("history-value", LABEL)
     await registry.register("history-value", second)
 
-    with pytest.raises(IncompatibleSchemaError):
+    with pytest.raises(
+        IncompatibleSchemaError, match=r"BACKWARD_TRANSITIVE: version 1: field note: expected .*; give it a default"
+    ):
         await registry.register("history-value", third)
+
+
+@pytest.mark.broker
+async def test_a_level_is_the_subjects_or_else_the_registrys(registry: SchemaRegistry) -> None:
+    """Also of a subject that does not exist; its versions are then none."""
+    await registry.register("plain-value", LABEL)
+
+    assert await registry.level("plain-value") == await registry.level("never-seen-value") == "NONE"
+    await registry.set_compatibility("plain-value", "FULL_TRANSITIVE")
+    assert await registry.level("plain-value") == "FULL_TRANSITIVE"
+    assert await registry.versions("plain-value") == {1: LABEL}
+    assert await registry.versions("never-seen-value") == {}
+
+
+BID: dict[str, Any] = {
+    "type": "record",
+    "name": "Bid",
+    "fields": [
+        {"name": "price", "type": "double"},
+        {"name": "side", "type": {"type": "enum", "name": "Side", "symbols": ["BUY", "SELL"]}},
+    ],
+}
+SIDES = {"type": "enum", "name": "Side", "symbols": ["BUY", "SELL", "HOLD"]}
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(
+    ("price", "side", "said"),
+    [
+        ({"type": "string"}, {}, "versions 1, 2: field price: type changed from double to string; keep double"),
+        ({"type": "int"}, {}, "versions 1, 2: field price: type changed from double to int; keep double: numbers may"),
+        ({"name": "cost"}, {}, "versions 1, 2: field cost: expected by the reader but not written; give it a default"),
+        (
+            {},
+            {"type": SIDES | {"symbols": ["SELL", "BUY"]}},
+            "version 2: field side: the reader's enum lacks HOLD and has no default symbol; put HOLD back",
+        ),
+        ({}, {"type": SIDES | {"name": "Way"}}, "versions 1, 2: field side: enum renamed from Side to Way without an"),
+    ],
+    ids=["type", "narrowed", "renamed", "symbol", "name"],
+)
+async def test_a_409_is_explained(registry: SchemaRegistry, price: Any, side: Any, said: str, request: Any) -> None:
+    """By version, field, both types and the way out, wherever the registry itself refuses a change."""
+    subject = f"explained-{request.node.callspec.id}-value"
+    second = {**BID, "fields": [BID["fields"][0], BID["fields"][1] | {"type": SIDES}]}
+    third = {**BID, "fields": [BID["fields"][0] | price, second["fields"][1] | side]}
+    await registry.set_compatibility(subject, "BACKWARD_TRANSITIVE")
+    await registry.register(subject, BID)
+    await registry.register(subject, second)
+
+    with pytest.raises(IncompatibleSchemaError) as caught:
+        await registry.register(subject, third)
+    assert str(caught.value).startswith(
+        f"{subject} cannot take this schema, because its level is BACKWARD_TRANSITIVE: {said}"
+    )
 
 
 @pytest.mark.broker
@@ -179,6 +237,7 @@ def http(status: str, body: Any, kind: str = "application/json") -> bytes:
     return (head + text).encode()
 
 
+ANSWERED = {"200 empty": (2,), "200 list": (5,)}  # where that is an answer: a level was set, there are no versions
 NO_ANSWERS = {
     "500": http("500 Internal Server Error", {"error_code": 50001, "message": "store"}),
     "503 page": http("503 Unavailable", "<html>", "text/html"),
@@ -198,7 +257,8 @@ NO_ANSWERS = {
 async def test_no_answer_is_retryable(case: str) -> None:
     """Whatever is not an answer decides nothing, for each question; and the password is not in the message."""
     async with serve(NO_ANSWERS[case]) as url, SchemaRegistry(url, 5.0) as registry:
-        for ask in QUESTIONS if case != "200 empty" else [*QUESTIONS[:2], *QUESTIONS[3:]]:
+        answered = ANSWERED.get(case, ())
+        for ask in (question for place, question in enumerate(QUESTIONS) if place not in answered):
             with pytest.raises(RegistryUnavailableError) as caught:
                 await ask(registry)
             assert caught.value.retryable

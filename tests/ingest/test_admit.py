@@ -3,6 +3,7 @@
 import pytest
 
 from millrace.contracts.errors import ContractError
+from millrace.expectations.learned import LearnedField, LearnedRules
 from services.ingest.admit import Identity, check_expectations, identify
 from tests.support import tiny_project
 
@@ -41,7 +42,7 @@ def test_an_event_without_identity_is_refused(project, values, reason, seen):
 @pytest.mark.parametrize("value", [-10.0, 0, 10])
 def test_values_within_the_range_pass(project, value):
     """The bounds themselves are allowed."""
-    assert check_expectations(project, {"x": value}) is None
+    assert () == check_expectations(project, {"x": value})
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,52 @@ def test_values_outside_are_refused_with_the_value_seen(project, values, reason,
     with pytest.raises(ContractError, match=seen) as error:
         check_expectations(project, values)
     assert error.value.reason == reason
+
+
+def flagging(tmp_path, **data):
+    """The tiny project with rules that flag."""
+    rules = [
+        {"field": "x", "min": -10, "max": 10, "on": "flag"},
+        {"kind": "compare", "check": "x != 3", "on": "flag"},
+        {"kind": "fresh", "within_s": 60},
+    ]
+    return tiny_project(tmp_path, expectations=rules, **data)
+
+
+def test_a_rule_that_flags_lets_the_event_pass_with_its_name(tmp_path):
+    """Every one that is broken, each once."""
+    project = flagging(tmp_path)
+    twice = project.model_copy(update={"expectations": project.expectations * 2})
+
+    assert ("out-of-range:x",) == check_expectations(twice, {"id": "e", "who": "w", "at": 0, "x": 11})
+    assert ("missing-field:x",) == check_expectations(project, {"id": "e", "who": "w", "at": 0, "x": None})
+    assert ("rule-broken:x != 3",) == check_expectations(project, {"id": "e", "who": "w", "at": 0, "x": 3})
+
+
+def test_a_rule_that_rejects_wins_over_one_that_flags(tmp_path):
+    """Whichever stands first."""
+    with pytest.raises(ContractError, match=r"61\.0 s after its time") as error:
+        check_expectations(flagging(tmp_path), {"id": "e", "who": "w", "at": 0, "x": 11}, received_ms=61_000)
+    assert error.value.reason == "stale-event"
+
+
+@pytest.mark.parametrize("received_ms", [None, -1, 60_000])
+def test_freshness_is_judged_where_the_arrival_is_known(tmp_path, received_ms):
+    """Kafka writes -1 for a record without a time."""
+    assert () == check_expectations(
+        flagging(tmp_path), {"id": "e", "who": "w", "at": 0, "x": 1}, received_ms=received_ms
+    )
+
+
+def test_what_was_learned_is_judged_after_what_was_declared(project):
+    """Rejected ones raise with their own reason, flagged ones are told by name."""
+    fields = (LearnedField("x", "reject", "reject", -1.0, 1.0), LearnedField("side", category="flag"))
+    learned = LearnedRules("learned-1", "version 3", fields)
+
+    assert ("unseen-category:side",) == check_expectations(project, {"x": 0, "side": "BUY"}, learned=learned)
+    with pytest.raises(ContractError, match="training rows of version 3") as error:
+        check_expectations(project, {"x": 5, "side": "BUY"}, learned=learned)
+    assert error.value.reason == "unseen-range"
+    with pytest.raises(ContractError, match=r"expected -10\.0 to 10\.0") as error:
+        check_expectations(project, {"x": 50, "side": "BUY"}, learned=learned)
+    assert error.value.reason == "out-of-range"

@@ -12,13 +12,16 @@ from millrace.contracts.columnar import Columnar
 from millrace.contracts.errors import ContractError
 from millrace.contracts.project import Project
 from millrace.contracts.schemas import Schema
+from millrace.expectations.learned import LearnedField, LearnedRules, plain_types
 from services.ingest.admit import EARLIEST_MS, LATEST_MS, check_expectations, check_size, identify
 from services.ingest.columns import EventColumns
 from services.ingest.replay import field_values
 from services.ingest.rows import RowMemory
 from tests.contracts.avro_rows import VALUES, read, write
+from tests.expectations.odd_rules import declared, learned_rules
 from tests.support import EPOCH_MS, EVENT, MODEL
 
+SIDE_SET = frozenset({"BUY", "SELL"})
 SIDES = {"type": "enum", "name": "Side", "symbols": ["BUY", "SELL"]}
 TIMES: list[Any] = [
     {"type": "long", "logicalType": "timestamp-millis"},
@@ -37,8 +40,6 @@ ODD_NUMBERS = {
     "int": [2**31 - 1, -(2**31), 10, -10, 11],
     "boolean": [True, False],
 }
-LOWEST = [None, None, -(2.0**63), -10.0, 0.0, 0.1, 2.0**53]
-HIGHEST = [None, None, 0.0, 9.9, 10.0, 2.0**53, 2.0**53 + 2, 2.0**63, float("inf")]
 USUAL: dict[str, st.SearchStrategy[Any]] = {
     "double": st.integers(0, 20).map(lambda number: number / 2),
     "float": st.integers(0, 20).map(lambda number: number / 2),
@@ -47,6 +48,7 @@ USUAL: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "string": st.text(min_size=1, max_size=12),
 }
+RECEIVED_MS = [-1, 0, EPOCH_MS, EPOCH_MS + 60_001, LATEST_MS, 2**53 + 1, 2**63 - 1]
 ODD_TEXTS = ["", "a" * 1000, "a" * 1001, "\U0001f40e" * 1000, "\U0001f40e" * 1001, "ü", "\0"]
 
 
@@ -72,17 +74,15 @@ def projects(draw: st.DrawFn) -> Project:
     if str(kinds).count("Side") > 1:
         kinds[1] = "long"
     fields = [{"name": name, "type": kind} for name, kind in zip(["id", "who", "at", *names], kinds, strict=True)]
-    low, high, needed = st.sampled_from(LOWEST), st.sampled_from(HIGHEST), st.booleans()
-    rules = [
-        {"field": name, "min": draw(low), "max": draw(high), "required": draw(needed)}
-        for name in draw(st.lists(st.sampled_from(names), max_size=2))
-    ]
+    fields.append({"name": "note", "type": draw(nullable("string"))})
+    schema = {"type": "record", "name": "Odd", "fields": fields}
+    rules = draw(declared({name: kind for name, kind in plain_types(schema).items() if name not in {"id", "at"}}))
     features = [
         {"name": f"{name}_now", "kind": "value", "field": name}
         for name in draw(st.lists(st.sampled_from(names), unique=True))
     ]
     features.append({"name": "last", "kind": "label_lag"})
-    return make_project({"type": "record", "name": "Odd", "fields": fields}, expectations=rules, features=features)
+    return make_project(schema, expectations=rules, features=features)
 
 
 def odd_times(project: Project) -> list[float]:
@@ -128,36 +128,42 @@ def exact(row: list[float]) -> list[bytes]:
     return [b"nan" if value != value else struct.pack(">d", value) for value in row]  # noqa: PLR0124  # NaN is not itself
 
 
-def admitted(project: Project, schema: Schema, value: bytes, largest_bytes: int) -> tuple[Any, ...] | None:
-    """What is taken from the event record by record; None if it is refused."""
+def admitted(
+    project: Project, schema: Schema, value: bytes, largest_bytes: int, received_ms: int, learned: LearnedRules | None
+) -> tuple[Any, ...] | None:
+    """What is taken from the event record by record; None if it is refused or flagged."""
     values = read(schema, value)
     assert values is not None
     try:
         identity = identify(project, values)
         check_size(len(value), largest_bytes)
-        check_expectations(project, values)
+        if check_expectations(project, values, received_ms=received_ms, learned=learned):
+            return None
     except ContractError:
         return None
     row = field_values(values, RowMemory(project).fields)
     return identity.event_id, identity.entity, identity.time_ms, exact(row)
 
 
-def judge(project: Project, schema: Schema, written: list[bytes], largest_bytes: int) -> Any:
+def judge(project: Project, schema: Schema, written: list[bytes], largest_bytes: int, *more: Any) -> Any:
     """What is taken from the events by the column."""
     columnar = Columnar.of(schema)
     columns = EventColumns(project, RowMemory(project).fields, largest_bytes)
     assert columnar is not None
     assert columns.can_read(columnar)
-    return columns.judge(columnar.decode(written), [len(value) for value in written])
+    return columns.judge(columnar.decode(written), [len(value) for value in written], *more)
 
 
-@given(events(), st.sampled_from([30, 60, 100_000]))
+@given(events(), st.sampled_from([30, 60, 100_000]), st.data())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
-def test_what_is_refused_is_suspected_and_the_rest_is_the_same(drawn, largest_bytes):
-    """No event gets in by the column that would not by itself; and those that do are read alike."""
+def test_what_is_refused_or_flagged_is_suspected_and_the_rest_is_the_same(drawn, largest_bytes, data):
+    """No event gets in by the column that would not by itself, or not without a flag; the others are read alike."""
     project, schema, written = drawn
-    judged = judge(project, schema, written, largest_bytes)
-    expected = [admitted(project, schema, value, largest_bytes) for value in written]
+    learned = data.draw(learned_rules(project))
+    received_ms = [data.draw(st.sampled_from(RECEIVED_MS)) for _ in written]
+    judged = judge(project, schema, written, largest_bytes, received_ms, learned)
+    pairs = zip(written, received_ms, strict=True)
+    expected = [admitted(project, schema, value, largest_bytes, at_ms, learned) for value, at_ms in pairs]
     rows = list(zip(judged.event_id, judged.entity, judged.time_ms, map(exact, judged.values), strict=True))
 
     assert {row for row, one in enumerate(expected) if one is None} <= set(judged.suspects)
@@ -182,6 +188,46 @@ def test_good_events_are_not_suspected(records):
     project, schema = make_project(EVENT), Schema.of(EVENT)
 
     assert [] == judge(project, schema, [write(schema, record) for record in records], 100_000).suspects
+
+
+WIDE: dict[str, Any] = {
+    **EVENT,
+    "fields": [
+        *EVENT["fields"],
+        {"name": "n", "type": "long", "default": 0},
+        {"name": "side", "type": ["null", "string"], "default": None},
+    ],
+}
+GOOD = {"id": "e", "who": "w", "at": EPOCH_MS, "x": 1.0, "n": 1, "side": "BUY"}
+OPEN = LearnedRules("learned-1", "version 1", (LearnedField("side", "reject"), LearnedField("n", "reject")))
+FAR_S = 2**53 / 1000
+CLOSED = LearnedRules("learned-1", "version 1", (LearnedField("side", "flag", category="flag", categories=SIDE_SET),))
+
+
+@pytest.mark.parametrize(
+    ("rule", "learned", "bad", "received_ms"),
+    [
+        pytest.param({"field": "n", "max": 2.0**53}, None, {"n": 2**53 + 1}, 0, id="past what a float can tell"),
+        pytest.param({"kind": "values", "field": "side", "allowed": ["BUY"]}, None, {"side": None}, 0, id="no text"),
+        pytest.param({"kind": "values", "field": "n", "allowed": [1, 2]}, None, {"n": 3}, 0, id="another number"),
+        pytest.param({"kind": "compare", "check": "n <= x or side != 'BUY'"}, None, {"n": 2}, 0, id="a comparison"),
+        pytest.param(
+            {"kind": "fresh", "within_s": FAR_S}, None, {"at": 0}, 2**53 + 1, id="older than a float can tell"
+        ),
+        pytest.param({"kind": "fresh", "ahead_s": 1}, None, {"at": EPOCH_MS + 1001}, EPOCH_MS, id="ahead"),
+        pytest.param({"field": "x"}, OPEN, {"side": None}, 0, id="a text that never was missing"),
+        pytest.param({"field": "x"}, CLOSED, {"side": None}, 0, id="a category that never was missing"),
+        pytest.param({"field": "x"}, CLOSED, {"side": "buy"}, 0, id="an unseen category"),
+    ],
+)
+def test_one_bad_event_among_good_ones_is_the_one_suspect(rule, learned, bad, received_ms):
+    """Each kind of rule finds its row, and only that one; cases that random events seldom meet."""
+    project, schema = make_project(WIDE, expectations=[rule]), Schema.of(WIDE)
+    written = [write(schema, each) for each in (GOOD, {**GOOD, **bad}, GOOD)]
+    received = [EPOCH_MS, received_ms, EPOCH_MS]
+
+    assert admitted(project, schema, written[1], 100_000, received_ms, learned) is None
+    assert [1] == judge(project, schema, written, 100_000, received, learned).suspects
 
 
 def test_what_nobody_requires_may_be_missing():

@@ -50,13 +50,13 @@ def written(codec: Codec, run: Run, features: list[list[float]], width: int) -> 
     return [exact(read(newest("sample-recorded"), value)) for value in encoded]
 
 
-def event_sample(number: int, features: list[float], entity: str = "w") -> object:
+def event_sample(number: int, features: list[float], entity: str = "w", flags: str | None = None) -> object:
     """What is to be read for an event."""
     return exact({
         "kind": "EVENT", "event_id": f"e{number}", "entity": entity, "time_ms": EPOCH_MS + number,
         "feature_set": "set-1", "features": features, "event": EVENT + bytes([number]), "label": None,
         "source_topic": "tiny-events", "source_partition": 3, "source_offset": number,
-        "source_time_ms": EPOCH_MS + 1000 + number,
+        "source_time_ms": EPOCH_MS + 1000 + number, "flags": flags,
     })  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def label_sample(number: int, label: float, entity: str = "w") -> object:
         "kind": "LABEL", "event_id": f"e{number}", "entity": entity, "time_ms": EPOCH_MS + 50 + number,
         "feature_set": "", "features": [], "event": None, "label": label,
         "source_topic": "tiny-labels", "source_partition": 3, "source_offset": number,
-        "source_time_ms": EPOCH_MS + 1000 + number,
+        "source_time_ms": EPOCH_MS + 1000 + number, "flags": None,
     })  # fmt: skip
 
 
@@ -134,3 +134,17 @@ def test_rows_of_events_that_were_read_together_are_found():
     rows = Run([*events[:2], joined(0, 1.0), *events[2:]]).rows(2)
 
     assert [block[row].tolist() for block, row in places] == rows.values.tolist()
+
+
+async def test_flags_and_what_is_recorded_in_the_place_of_the_event(codec):
+    """A sample names the expectations that its event breaks, and holds what hides a person."""
+    flagged = arrived(1)._replace(flags=("jump:x", "late-event"))
+    hidden = arrived(1)._replace(recorded=EVENT + bytes([1]), origin=record("tiny-events", 1, b"clear"))
+    run = Run([flagged, joined(1, 0.0), hidden])
+
+    assert written(codec, run, [[1.0], [2.0]], 1) == [
+        event_sample(1, [1.0], flags="jump:x,late-event"),
+        label_sample(1, 0.0),
+        event_sample(1, [2.0]),
+    ]
+    assert {"jump:x": 1, "late-event": 1} == run.flags

@@ -1,0 +1,115 @@
+"""What a lane remembers, saved beside what it writes, so that recovery need not read the samples from their beginning.
+
+Parts of the state are records of the compacted topic ``<stream>-feature-state``, written in one of the lane's own
+transactions. Together they are the state as of ``until_offset`` of the samples log; the samples from there on, taken in
+again, lead to the present. The ids of events are not saved: those from ``ids_from_offset`` on are read again.
+
+What is saved is believed only whole, and only by a project that means the same by it; otherwise everything is read.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from millrace.bus.context import Context
+from millrace.bus.types import OutRecord
+from millrace.contracts import topics
+from millrace.contracts.errors import ContractError
+from millrace.contracts.events import FeatureStateSaved
+from millrace.contracts.project import Project
+from millrace.contracts.topics import topic_name
+from millrace.telemetry.log import get_logger
+
+log = get_logger(__name__)
+REACH = 64  # offsets looked at from the end backwards at first; parts of one saving stand together
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A whole saving: the frames of each kind, in their order."""
+
+    until_offset: int
+    ids_from_offset: int
+    frames: Mapping[str, Sequence[bytes]]
+
+
+class StateTopic:
+    """The saved state of one partition."""
+
+    def __init__(self, context: Context, number: int) -> None:
+        self._context = context
+        self._number = number
+        self._topic = topic_name(topics.FEATURE_STATE, context.project)
+        self._config_hash = meaning(context.project)
+
+    def records(self, saved: Saved, now_ms: int) -> list[OutRecord]:
+        """The saving as records, to be written in one transaction."""
+        project, codec = self._context.project, self._context.codec
+        places = [(kind, part, frame) for kind, frames in saved.frames.items() for part, frame in enumerate(frames)]
+        written = []
+        for kind, part, frame in places:
+            event = FeatureStateSaved(
+                stream=project.stream,
+                partition=self._number,
+                feature_set=project.feature_set,
+                config_hash=self._config_hash,
+                until_offset=saved.until_offset,
+                ids_from_offset=saved.ids_from_offset,
+                kind=kind,
+                part=part,
+                parts=len(places),
+                frame=frame,
+                saved_at_ms=now_ms,
+            )
+            key = f"{self._number}/{kind}/{part}".encode()
+            written.append(OutRecord(self._topic, key, codec.encode(self._topic, event), self._number))
+        return written
+
+    async def newest(self, end: int) -> Saved | None:
+        """The newest whole saving of samples below ``end``; None if there is none that fits the project."""
+        bounds = await self._context.transport.bounds(self._topic, self._number)
+        reach, parts = REACH, list[FeatureStateSaved]()
+        while True:
+            start = max(bounds.begin, bounds.end - reach)
+            parts = await self._read(start, bounds.end)
+            whole = _whole([part for part in parts if part.until_offset <= end])
+            if whole is not None:
+                break
+            if start == bounds.begin:
+                return None
+            reach *= 4
+        if (whole[0].feature_set, whole[0].config_hash) != (self._context.project.feature_set, self._config_hash):
+            log.info("saved state is of another project", partition=self._number, until_offset=whole[0].until_offset)
+            return None
+        frames: dict[str, list[bytes]] = {}
+        for part in sorted(whole, key=lambda one: (one.kind, one.part)):
+            frames.setdefault(part.kind, []).append(part.frame)
+        return Saved(whole[0].until_offset, whole[0].ids_from_offset, frames)
+
+    async def _read(self, start: int, stop: int) -> list[FeatureStateSaved]:
+        found = []
+        async for records in self._context.transport.read(self._topic, self._number, start, stop):
+            for record in records:
+                try:
+                    found.append(await self._context.codec.decode(FeatureStateSaved, record.value))
+                except ContractError as error:
+                    log.warning("saved state left out", offset=record.offset, error=str(error))
+        return found
+
+
+def _whole(parts: Sequence[FeatureStateSaved]) -> list[FeatureStateSaved] | None:
+    """The parts of the newest saving that is complete."""
+    for until in sorted({part.until_offset for part in parts}, reverse=True):
+        found = {(part.kind, part.part): part for part in parts if part.until_offset == until}
+        first = next(iter(found.values()))
+        if len(found) == first.parts:
+            return list(found.values())
+    return None
+
+
+def meaning(project: Project) -> str:
+    """Content hash of what a saved state depends on, the features themselves aside."""
+    parts = project.model_dump(mode="json", include={"event", "label", "expectations", "dedupe"})
+    kept = project.data.model_dump(mode="json", include={"late", "entities"})
+    return hashlib.sha256(json.dumps([parts, kept], sort_keys=True).encode()).hexdigest()[:16]
