@@ -100,16 +100,17 @@ class EventReader:
             if (name := self._context.project.event.entity) in self._personal.fields:
                 entity = batch.column(name).to_pylist()
         found = zip(records, judged.event_id, entity, judged.time_ms, range(len(records)), strict=True)
-        arrivals = [
-            EventArrived(record, now_s, event_id, entity, time_ms, judged.values, row)
-            for record, event_id, entity, time_ms, row in found
-        ]
         if not self._facts and recorded is None:
-            return arrivals
+            return [
+                EventArrived(record, now_s, event_id, entity, time_ms, judged.values, row)
+                for record, event_id, entity, time_ms, row in found
+            ]
         facts = batch.select(list(self._facts)).to_pylist() if self._facts else [None] * len(records)
         kept = recorded if recorded is not None else [None] * len(records)
-        rows = zip(arrivals, facts, kept, strict=True)
-        return [arrival._replace(facts=fact, recorded=value) for arrival, fact, value in rows]
+        return [
+            EventArrived(record, now_s, event_id, entity, time_ms, judged.values, row, fact, (), value)
+            for (record, event_id, entity, time_ms, row), fact, value in zip(found, facts, kept, strict=True)
+        ]
 
     async def _one(self, record: Record, now_s: float, force: InForce, end: int | None) -> EventArrived | Refused:
         """One record by itself. ``end`` of None: the judgements know it already."""
