@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim bench faults soak up lock clean
+.PHONY: help setup demo demo-data test check sim bench faults soak up lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ setup: $(READY) ## Build the environment in .venv
 
 demo: $(READY) ## Run the whole loop on real data, with a live view; writes reports/demo.json and .html
 	$(VENV)/bin/millrace demo examples/electricity $(ARGS)
+
+demo-data: $(READY) ## Inject five faults and show what catches each; writes reports/demo-data.json, .html and .svg
+	$(VENV)/bin/millrace demo-data examples/electricity $(ARGS)
 
 test: $(READY) ## Run the tests, on a real broker and schema registry
 	@tests/apt.sh

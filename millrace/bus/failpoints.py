@@ -33,6 +33,9 @@ POINTS: dict[str, str] = {
     "lake.before-write": "rows are about to be written to the lake",
     "lake.between-write-and-commit": "their files are written, the table does not know of them",
     "lake.after-commit": "the table has them, the writer does not know yet",
+    "lake.before-compaction": "small files are about to be merged",
+    "lake.between-merge-and-commit": "the merged files are written, the table does not know of them",
+    "lake.before-deletion": "a person's rows are about to be removed",
     "registry.mid-decision": "a run is decided about, nothing is written",
 }
 """Every place, and what is true when it is reached."""

@@ -15,63 +15,103 @@ from typing import Any
 
 import numpy as np
 
+from millrace.contracts.errors import ProjectError
 from millrace.contracts.expectations import Range
+from millrace.contracts.feature_spec import Category, Function, IsCategory
 from millrace.contracts.project import Project, load_project
+from millrace.features.functions import Floats, Functions, check_pure, load_functions
 from millrace.features.online import EntityFeatures
 from services.trainer.child import run_task
 from services.trainer.train.task import FitError, FitTask, PipelineSource, Rows
 
 TRAIN_ROWS = 300
 HOLDOUT_ROWS = 100
+MINUTE_MS = 60_000
 MISSING_SHARE = 0.05  # of a field that may be null and that no expectation requires
 JUDGED = frozenset({"onnx-parity", "finite-scores"})  # the other checks of a run ask for real data
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """What is known about the values of one field."""
+    """What is known about the values of one field: numbers from ``low`` to ``high``, or one of these ``texts``."""
 
     low: float
     high: float
     missing_share: float
     integral: bool
+    texts: tuple[str, ...] = ()
+
+
+def synthetic_events(project: Project, count: int) -> list[dict[str, Any]]:
+    """The fields of so many random events that features look at. The same for the same project."""
+    rng = np.random.default_rng(project.training.seed)
+    fields = _fields(project)
+    return [{name: _value(field, rng) for name, field in fields.items()} for _ in range(count)]
 
 
 def synthetic_rows(project: Project, count: int) -> Rows:
-    """Rows of features with labels, made from random events of one entity. The same for the same project."""
+    """Rows of features with labels, made from random events of one entity, a minute apart.
+
+    Raises:
+        ProjectError: a function of the owner's cannot be run, or is not pure.
+    """
+    functions = load_functions(project.folder, project.features)
+    events = synthetic_events(project, count)
+    entity = EntityFeatures(project.features, functions)
     rng = np.random.default_rng(project.training.seed)
-    fields = _fields(project)
-    entity = EntityFeatures(project.features)
     classes = len(project.label.classes)
     labels = rng.permutation(np.arange(count) % classes) if classes else rng.normal(size=count)
     rows = []
-    for label in labels:
-        rows.append(entity.row({name: _value(field, rng) for name, field in fields.items()}))
+    for number, (event, label) in enumerate(zip(events, labels, strict=True)):
+        rows.append(entity.row(event, number * MINUTE_MS))
         entity.label(float(label))
-    return Rows(np.array(rows, dtype=np.float32), labels.astype(np.float64))
+    x = np.array(rows, dtype=np.float64)
+    _check_functions(project, functions, events, x)
+    return Rows(x.astype(np.float32), labels.astype(np.float64))
+
+
+def _check_functions(project: Project, functions: Functions, events: list[dict[str, Any]], x: Floats) -> None:
+    """Each function over the columns that it was given: features declared before it, else fields."""
+    columns: dict[str, Floats] = {}
+    for name in project.feature_fields:
+        columns[name] = np.array([np.nan if event[name] is None else event[name] for event in events], np.float64)
+    for place, spec in enumerate(project.features):
+        if isinstance(spec, Function):
+            check_pure(spec, functions, {name: columns[name] for name in spec.inputs})
+        columns[spec.name] = x[:, place]
 
 
 def _fields(project: Project) -> dict[str, _Field]:
     """The fields that features are computed from."""
     rules = {rule.field: rule for rule in project.expectations if isinstance(rule, Range)}
-    used = {spec.field for spec in project.features if hasattr(spec, "field")}
+    needs = {field: kind for _, field, kind in project.feature_needs}
     found = {}
     for declared in project.event_schema["fields"]:
         name, text = declared["name"], json.dumps(declared["type"])
-        if name not in used:
+        if name not in needs:
             continue
         rule = rules.get(name)
         low = -1.0 if rule is None or rule.min is None else rule.min
         high = low + 2.0 if rule is None or rule.max is None else rule.max
         optional = '"null"' in text and not (rule is not None and rule.required)
         integral = any(f'"{kind}"' in text for kind in ("int", "long", "boolean"))
-        found[name] = _Field(min(low, high), high, MISSING_SHARE if optional else 0.0, integral)
+        texts = _texts(project, name) if needs[name] == "text" else ()
+        found[name] = _Field(min(low, high), high, MISSING_SHARE if optional else 0.0, integral, texts)
     return found
 
 
-def _value(field: _Field, rng: np.random.Generator) -> float | None:
+def _texts(project: Project, field: str) -> tuple[str, ...]:
+    """What features tell apart in a text, and something else."""
+    known = [spec.values for spec in project.features if isinstance(spec, Category) and spec.field == field]
+    known += [(spec.equals,) for spec in project.features if isinstance(spec, IsCategory) and spec.field == field]
+    return (*dict.fromkeys(text for texts in known for text in texts), "something else")
+
+
+def _value(field: _Field, rng: np.random.Generator) -> float | str | None:
     if rng.random() < field.missing_share:
         return None
+    if field.texts:
+        return field.texts[int(rng.integers(len(field.texts)))]
     value = float(rng.uniform(field.low, field.high))
     return float(round(value)) if field.integral else value
 
@@ -98,7 +138,10 @@ def fit_task(project: Project, rows: Rows) -> FitTask:
 
 def try_pipeline(project: Project) -> dict[str, Any]:
     """Fit, export and compare: ``error`` says what is wrong, or is None; then ``message`` says what was seen."""
-    rows = synthetic_rows(project, TRAIN_ROWS + HOLDOUT_ROWS)
+    try:
+        rows = synthetic_rows(project, TRAIN_ROWS + HOLDOUT_ROWS)
+    except ProjectError as error:
+        return {"error": str(error)}
     try:
         result = run_task(fit_task(project, rows))
     except FitError as error:

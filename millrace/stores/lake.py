@@ -64,8 +64,9 @@ class Lake:
         stream: name of the stream.
         policy: how the table is partitioned.
         storage_options: how to reach an object store, as :func:`s3_options` makes them.
-        reached: told the name of each place where a test may want to let the process die: ``lake.before-write``,
-            ``lake.between-write-and-commit``, ``lake.after-commit``.
+        reached: told the name of each place where a test may want to let the process die, or do something else first:
+            ``lake.before-write``, ``lake.between-write-and-commit``, ``lake.after-commit``; ``lake.before-compaction``,
+            ``lake.between-merge-and-commit``, ``lake.before-deletion``.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class Lake:
         self._reached("lake.before-compaction")
         with self._store.asking("compaction"):
             changes = merged(table, self._files)
+            self._reached("lake.between-merge-and-commit")
             return bool(changes) and committed(table, changes, {"operation": "COMPACT"}, [self._changing_files(table)])
 
     def delete_entity(self, entity: str) -> int:

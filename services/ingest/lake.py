@@ -33,6 +33,7 @@ log = get_logger(__name__)
 POLLS = 10  # how often it looks for new samples within ``commit_s``
 POLL_S_MAX = 0.5
 HURRY_S = 0.02  # the same, while somebody waits for samples that are not visible yet
+ORPHANS_MS = 24 * 3600 * 1000  # files that belong to no version for so long are no append in hand
 READ_RECORDS = 10_000  # decoded at once: enough to be quick by the column
 
 
@@ -194,6 +195,7 @@ class LakeWriter:
         """Beside the appends. What fails here has changed nothing, and is tried again with later commits."""
         try:
             await self._in_thread(self._lake.compact)
+            await self._in_thread(self._lake.vacuum, self._context.clock.now_ms() - ORPHANS_MS)
         except Exception as error:  # noqa: BLE001  # housekeeping: whatever ails it must not keep rows out of the lake
             log.warning("the lake was not compacted", partition=self._number, error=repr(error))
 

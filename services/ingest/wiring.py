@@ -20,12 +20,14 @@ def lake_of(settings: Settings, project: Project) -> Lake | None:
     if settings.lake_root is None:
         return None
     options = None
-    if settings.lake_s3_access_key is not None and settings.lake_s3_secret_key is not None:
-        make_bucket(settings, settings.lake_root)
+    if settings.lake_root.startswith("s3://"):
+        secret = settings.lake_s3_secret_key
+        if settings.lake_s3_access_key is not None and secret is not None:
+            make_bucket(settings, settings.lake_root)
         options = s3_options(
             endpoint=settings.lake_s3_endpoint,
             key=settings.lake_s3_access_key,
-            secret=settings.lake_s3_secret_key.get_secret_value(),
+            secret=None if secret is None else secret.get_secret_value(),
             region=settings.lake_s3_region,
         )
     return Lake(settings.lake_root, project.stream, project.data.lake, options, reached=failpoint)

@@ -102,7 +102,7 @@ def test_raise_raises_at_its_hit():
 def test_every_point_stands_in_the_code_once():
     """What POINTS lists is placed, and nothing is placed that it does not list."""
     sources = [path for folder in ("millrace", "services") for path in (ROOT / folder).rglob("*.py")]
-    call = re.compile(r'^\s+failpoint\("([^"]+)"\)', re.MULTILINE)
+    call = re.compile(r'^\s+(?:failpoint|self\._reached)\("([^"]+)"\)', re.MULTILINE)
     placed = [name for path in sources for name in call.findall(path.read_text())]
 
     assert sorted(POINTS) == sorted(placed)

@@ -57,6 +57,17 @@ def test_a_kill_at_a_place_loses_nothing_and_doubles_nothing(tmp_path, place):
     check(tmp_path, 40)
 
 
+def test_a_kill_in_a_compaction_changes_nothing(tmp_path):
+    """The merged files are written, the commit that puts them in the place of others is not: they are orphans."""
+    assert KILLED == ended(start(tmp_path, 120, die="lake.between-merge-and-commit@1"))[0]
+    assert (0, "done\n") == ended(start(tmp_path, 120))
+    check(tmp_path, 120)
+    orphans = Lake(tmp_path, "tiny", DAILY).vacuum(time.time_ns() // 1_000_000 + HOUR_MS)
+
+    assert {"merged"} == {path.split("/")[-1].partition("-")[0] for path in orphans}
+    check(tmp_path, 120)
+
+
 def test_two_drivers_at_once_append_everything_once(tmp_path):
     """Zombies of one another, with batches that never end at the same place."""
     drivers = [start(tmp_path, 150, batch) for batch in (5, 7)]

@@ -60,7 +60,7 @@ def drawn_rows(drawn, count, entities, late):
             str(drawn.randrange(entities)),
             1_600_000_000_000 + number * 1000 - (drawn.randrange(100_000) if drawn.random() < late else 0),
             drawn.choice([NAN, drawn.gauss(0, 9), 1.0]),
-            drawn.random(),
+            drawn.choice([0.0, drawn.random(), drawn.random()]),
             None,
         )
         for number in range(count)
@@ -86,8 +86,10 @@ def test_long_windows_give_the_bits_of_row_by_row(length, entities, late):
     assert row_by_row(specs, rows) == in_runs(specs, rows, [length])
 
 
-def test_late_rows_see_what_has_left_the_span_of_the_newest():
+@pytest.mark.parametrize("cells_max", [50, windows_module.CELLS_MAX])
+def test_late_rows_see_what_has_left_the_span_of_the_newest(monkeypatch, cells_max):
     """Rows that are late by up to more than the span of 90 s, in runs so short that what they see was kept before."""
+    monkeypatch.setattr(windows_module, "CELLS_MAX", cells_max)
     specs = MANY.validate_python([one for one in WINDOWS if one.get("span_s") == 90])
     rows = drawn_rows(random.Random(5), 800, 2, 0.2)
 
@@ -99,6 +101,7 @@ EVERY_KIND = [
     *({"kind": kind, "field": "x", "rows": 3} for kind in ("lag", "ratio", "rolling_mean", "rolling_max")),
     *({"kind": kind, "field": "x", "span_s": 30} for kind in ("rolling_mean", "rolling_min", "rolling_std")),
     *({"kind": kind, "rows": 3} for kind in ("label_lag", "label_share", "label_mean")),
+    {"kind": "ratio", "field": "x", "over": "y"},
     {"kind": "time_since"},
     {"kind": "time_since", "field": "x", "above": 8},
     {"kind": "ewm", "field": "x", "half_life_rows": 3},
