@@ -60,11 +60,14 @@ class Scene:
     def create(cls, broker: Broker, folder: Path, **changes: Any) -> Self:
         """A tiny project with names nobody has used, its topics created and schemas registered.
 
+        Ingest saves its state every 500 events, so that each kill leaves some to recover from.
+
         ``changes`` go to ``tests.support.tiny_project``.
         """
         name = fresh("faults")
         project = tiny_project(
-            folder / "project", **{"stream": name, "model": name, "partitions": PARTITIONS, **changes}
+            folder / "project",
+            **{"stream": name, "model": name, "partitions": PARTITIONS, "data": {"state_every_rows": 500}, **changes},
         )
         run(prepare(broker.bootstrap_servers, broker.schema_registry_url, project.folder))
         return cls(broker, folder, project)

@@ -7,7 +7,9 @@ kafka-python. ``everything`` reads it again at the end. ``judge`` compares all o
 - I2: each offset of events and labels has exactly one outcome, a sample or a dead letter, in the offsets' order;
 - I1: each sample of an event from ``scoring_from`` on has exactly one prediction, in the samples' order; no prediction
   id and no event id twice; and the events predicted are those that were sent and are valid;
-- the order of an entity's predictions is the order in which its events were sent.
+- the order of an entity's predictions is the order in which its events were sent;
+- each sample's features are what the definition says, row by row from the first sample on: no life of ingest forgot
+  anything of an entity, or knew something twice, whether it recovered from saved state or from the log.
 
 Call it when the services have stopped; or ``finish``, which waits until all is done, stops them and judges.
 ``aborted`` says what readers must not see: records of transactions that were aborted. It is how a test proves that the
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from millrace.contracts import topics
+from millrace.features.online import EntityFeatures
 from tests.faults.feed import Feed, Sent
 from tests.faults.harness import Scene, wait_for
 from tests.faults.readers import Confluent, Decoder, Live, Seen, by_partition, everything
@@ -96,6 +99,7 @@ def judge(
         assert by_partition(one for one, _ in books.predictions) == reader.stop().ordered(), reader.name
     _nothing_is_skipped(scene, sent, books)
     _each_sample_is_predicted_once(books, scoring_from or {})
+    _features_are_as_defined(scene, books)
     if not scoring_from:
         _each_valid_event_is_predicted_in_order(sent, books)
     return books
@@ -130,6 +134,21 @@ def _each_sample_is_predicted_once(books: Books, scoring_from: Mapping[int, int]
     assert set() == set(due) ^ set(got), "samples without a prediction, or predictions without a sample"
     assert due == got, "not in the order of the samples"
     assert all(seen.partition == value["sample_partition"] for seen, value in books.predictions)
+
+
+def _features_are_as_defined(scene: Scene, books: Books) -> None:
+    """Computed again, one row after the other, from the events in the samples and the labels between them."""
+    decode = Decoder(scene)
+    entities: dict[tuple[int, str], EntityFeatures] = {}
+    for seen, value in books.samples:
+        known = (seen.partition, value["entity"])
+        if known not in entities:
+            entities[known] = EntityFeatures(scene.project.features)
+        if value["kind"] == "LABEL":
+            entities[known].label(value["label"])
+            continue
+        expected = entities[known].row(decode(value["event"]), value["time_ms"])
+        assert repr(list(expected)) == repr(value["features"]), f"sample {seen.partition}/{seen.offset}"
 
 
 def _each_valid_event_is_predicted_in_order(sent: Sequence[Sent], books: Books) -> None:

@@ -61,6 +61,7 @@ def test_each_event_is_predicted_once_whatever_point_of_a_commit_the_kill_meets(
     assert len(books.predictions) == feed.events >= RECORDS_MIN
     for service in services:
         died_at(service, list(COMMIT_POINTS))
+    assert any(line["saved_until"] for line in services[0].said("lane ready")), "no life began from saved state"
     assert aborted(scene, scene.topic(topics.PREDICTIONS)), "the kills left no predictions to abort"
     assert aborted(scene, scene.topic(topics.SAMPLES)), "the kills left no samples to abort"
 
