@@ -28,6 +28,7 @@ def topic_table() -> str:
     lines = ["| topic | key | written by | read by | kept | what |", "|---|---|---|---|---|---|"]
     for row in TABLE:
         kept = "for ever" if row.retention_ms == FOREVER else f"{row.retention_ms // 86_400_000} days"
+        kept = "newest of each key" if row.compacted else kept
         name, writers, readers = _name(row), ", ".join(row.writers), ", ".join(row.readers)
         lines.append(f"| `{name}` | {row.key} | {writers} | {readers} | {kept} | {row.what} |")
     return "\n".join(lines)

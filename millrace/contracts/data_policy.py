@@ -1,12 +1,15 @@
 """What a model project says about its data beyond the fields: lateness, entities, dead letters, quality, the lake."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 OnBreach = Literal["reject", "flag"]
 """What becomes of a record that breaks a rule: ``reject`` sends it to the dead letters with the reason, ``flag`` lets
 it pass as a sample that names the rule. A flagged sample is scored, and is never trained on."""
+
+OnBreachOrOff = Annotated[OnBreach | Literal["off"], BeforeValidator(lambda value: "off" if value is False else value)]
+"""The same, or ``off``, which YAML reads as false."""
 
 
 class _Section(BaseModel):
@@ -55,9 +58,9 @@ class Learned(_Section):
     - ``category``: a text that training never saw, where what training saw looks complete.
     """
 
-    missing: OnBreach | Literal["off"] = "reject"
-    range: OnBreach | Literal["off"] = "reject"
-    category: OnBreach | Literal["off"] = "flag"
+    missing: OnBreachOrOff = "reject"
+    range: OnBreachOrOff = "reject"
+    category: OnBreachOrOff = "flag"
     range_margin: float = Field(1.0, ge=0)
     rows_min: int = Field(500, ge=1)
 

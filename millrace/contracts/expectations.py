@@ -1,6 +1,6 @@
 """What a model owner expects of the data: the rules that model.yaml lists under ``expectations:``.
 
-A rule without a ``kind`` is a range. Each says what becomes of a record that breaks it (``on: reject`` or ``flag``),
+A rule without a ``kind`` is a range. Each says what becomes of a record that breaks it (``action: reject`` or ``flag``),
 under which short name it does so (``slug``: the reason of the dead letter, the first half of the flag), and which
 fields it looks at (``needs``). How a rule is judged stands in ``millrace/expectations`` for those that look at one
 record, and in ``services/ingest/sequence.py`` for those that remember earlier ones.
@@ -27,10 +27,17 @@ TEXT_TYPES = frozenset({"string", "enum"})
 class Rule(BaseModel):
     """What all rules have. ``subject`` is what a flag names behind the slug; empty where the slug says it all."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
     slug: ClassVar[str]
-    on: OnBreach = "reject"
+    on: OnBreach = Field("reject", alias="action")  # in YAML a key called on is read as true
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_no_key(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and True in value:
+            raise ValueError(f"YAML reads on as true; write action: {value[True]} instead of on: {value[True]}")
+        return value
 
     @property
     def needs(self) -> Mapping[str, FieldKind]:
