@@ -34,6 +34,7 @@ POLLS = 10  # how often it looks for new samples within ``commit_s``
 POLL_S_MAX = 0.5
 HURRY_S = 0.02  # the same, while somebody waits for samples that are not visible yet
 ORPHANS_MS = 24 * 3600 * 1000  # files that belong to no version for so long are no append in hand
+GIVES_WAY_S = 60.0  # a lane that catches up after an outage has the processor to itself; load that stays is shared
 READ_RECORDS = 10_000  # decoded at once: enough to be quick by the column
 
 
@@ -45,10 +46,13 @@ class LakeWriter:
         number: the partition.
         lake: the table of the stream; another writer may use the same one.
         in_thread: how calls that block are made.
+
+    While ``gives_way`` is set, because the lane is behind, commits wait for a while unless somebody waits for the rows.
     """
 
     def __init__(self, context: Context, number: int, lake: Lake, *, in_thread: InThread = asyncio.to_thread) -> None:
         self._context = context
+        self.gives_way = False
         self._number = number
         self._lake = lake
         self._in_thread = in_thread
@@ -129,8 +133,10 @@ class LakeWriter:
             waiting = end - self._position
             since_s = (now_s if since_s is None else since_s) if waiting > 0 else None
             due = since_s is not None and now_s - since_s >= self._policy.commit_s
-            due = due or self._position < self._wanted <= end
-            if due or waiting >= self._policy.commit_rows:
+            due = due or waiting >= self._policy.commit_rows
+            if due and since_s is not None and self.gives_way:
+                due = now_s - since_s >= GIVES_WAY_S
+            if due or self._position < self._wanted <= end:
                 await self._take(end)
                 since_s = None
             else:

@@ -119,7 +119,9 @@ class _InLake:
         """The lane's step. What stopped the lake for good stops ingest too."""
         if self._task is not None and self._task.done() and not self._task.cancelled():
             self._task.result()
-        return await self._lane.process(records, caught_up)
+        step = await self._lane.process(records, caught_up)
+        self._writer.gives_way = self._lane.is_behind
+        return step
 
     def written(self, offsets: Sequence[int]) -> None:
         """See the lane."""
