@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: help setup demo demo-data test check sim bench faults soak up lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(READY): requirements-dev.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed, python3 is " + sys.version) if not (3, 11) <= sys.version_info < (3, 14) else 0'

@@ -2,7 +2,7 @@
 
 ``python docs/generate.py`` writes the topic table of ARCHITECTURE.md and the settings of docs/settings.md; with
 ``--demo`` it also writes README's figures and picture from ``reports/demo.json`` and ``reports/demo.svg``, with
-``--bench`` those of ``make bench`` (a copy of the report, with all its figures, is kept as ``docs/bench.json``).
+``--demo-data`` those of ``make demo-data``, with ``--bench`` those of ``make bench`` (a copy of the report, with all its figures, is kept as ``docs/bench.json``).
 """
 
 import json
@@ -77,6 +77,20 @@ def demo_table(report: dict[str, object]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
+def data_table(report: dict[str, Any]) -> str:
+    """README's figures from the demo of data trust: each fault, how much of it was caught, and by what."""
+    lines = ["| fault | records | caught | by |", "|---|---:|---:|---|"]
+    for name, seen in report["faults"].items():
+        by = ", ".join(f"{count:,} {rule}" for rule, count in seen["caught_by"].items())
+        lines.append(f"| {name.replace('_', ' ')} | {seen['injected']:,} | {seen['caught']:,} | {by} |")
+    said = (
+        f"False rejections on the clean stream: {report['false_rejection_share']:.3%}. Bad rows in training: "
+        f"{report['bad_rows_in_training']:,}. Good rows held up: {report['good_rows_held_up']:,}."
+    )
+    lines += ["", said]
+    return "\n".join(lines)
+
+
 def bench_table(report: dict[str, Any]) -> str:
     """README's figures from the report of the benchmarks: the rows, then latency by rate."""
     lines = [report_of_bench.markdown(report)]
@@ -109,6 +123,9 @@ if __name__ == "__main__":
     if "--demo" in sys.argv:
         put(ROOT / "README.md", "demo", demo_table(json.loads((ROOT / "reports/demo.json").read_text())))
         shutil.copy(ROOT / "reports/demo.svg", ROOT / "docs/images/demo.svg")
+    if "--demo-data" in sys.argv:
+        put(ROOT / "README.md", "demo-data", data_table(json.loads((ROOT / "reports/demo-data.json").read_text())))
+        shutil.copy(ROOT / "reports/demo-data.svg", ROOT / "docs/images/demo-data.svg")
     if "--bench" in sys.argv:
         shutil.copy(ROOT / "reports/bench.json", ROOT / "docs/bench.json")
         shutil.copy(ROOT / "reports/bench.svg", ROOT / "docs/images/bench.svg")

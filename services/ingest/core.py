@@ -11,7 +11,9 @@ and has not arrived. So a live stream is not delayed at all, and a missing label
   record was received.
 
 **Duplicates.** The newest ``dedupe.events`` ids of the partition are remembered. An event whose id is among them is a
-duplicate, and so is a second label of one event. A label whose event is not among them has no event to join.
+duplicate, and so is a second label of one event. A label whose event is not among them has no event to join. It waits
+for one that may be on its way, and what comes after it waits too; but the label of an event that was refused waits for
+nothing, so that bad events do not hold good ones up. As many ids of refused events are remembered as of admitted ones.
 
 **Rules between rows** (a jump, a repetition, an event that comes late) are judged when an event's turn comes, beside
 what was admitted before it: ``sequence.py``.
@@ -65,11 +67,15 @@ class LabelArrived(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A record that breaks its contract. ``reason`` is a slug, ``message`` says what was seen."""
+    """A record that breaks its contract. ``reason`` is a slug, ``message`` says what was seen.
+
+    ``event_id`` is that of an event that could be read so far; None for labels.
+    """
 
     origin: Any
     reason: str
     message: str
+    event_id: str | None = None
 
 
 class Joined(NamedTuple):
@@ -98,6 +104,8 @@ class State:
         self._events: deque[EventArrived | Refused] = deque()
         self._labels: deque[LabelArrived | Refused] = deque()
         self._queued_ids: dict[str, int] = {}
+        self._refused_ids: set[str] = set()  # not rebuilt from the log: it only spares their labels a wait
+        self._refused_order: deque[str] = deque()
 
     # ---- what arrives ------------------------------------------------------------------------------------------
 
@@ -147,6 +155,7 @@ class State:
             if isinstance(event, Refused):
                 outcomes.append(event)
                 events.popleft()
+                self._note_refused(event.event_id)
             elif isinstance(label, Refused):
                 outcomes.append(label)
                 labels.popleft()
@@ -164,8 +173,11 @@ class State:
         self, label: LabelArrived, event: EventArrived | None, waited_since_s: float, *, events_caught_up: bool
     ) -> bool:
         """Whether the label is next: its event is known, and no earlier event can still come; or it waited enough."""
-        if label.event_id not in self._entity_of and label.event_id in self._queued_ids:
-            return False
+        if label.event_id not in self._entity_of:
+            if label.event_id in self._queued_ids:
+                return False
+            if label.event_id in self._refused_ids:
+                return True
         if event is not None and (label.event_id in self._entity_of or event.time_ms < label.time_ms):
             return label.time_ms <= event.time_ms  # an earlier event goes first, and may be the label's own
         return (event is not None or events_caught_up) and label.received_s <= waited_since_s
@@ -201,7 +213,8 @@ class State:
         if not self.rules.is_idle:
             verdict = self.rules.judge(event.entity, event.time_ms, event.facts or {})
             if verdict.reason is not None:
-                return Refused(event.origin, verdict.reason, verdict.message)
+                self._note_refused(event_id)
+                return Refused(event.origin, verdict.reason, verdict.message, event_id)
             if verdict.flags:
                 event = event._replace(flags=(*event.flags, *verdict.flags))
         self.replay_event(event_id, event.entity, event.time_ms, event.facts or {})
@@ -243,6 +256,15 @@ class State:
             return False
         self._labelled.add(event_id)
         return True
+
+    def _note_refused(self, event_id: str | None) -> None:
+        """No label needs to wait for this event."""
+        if event_id is None or event_id in self._refused_ids:
+            return
+        if len(self._refused_order) >= self._project.dedupe.events:
+            self._refused_ids.discard(self._refused_order.popleft())
+        self._refused_ids.add(event_id)
+        self._refused_order.append(event_id)
 
     def _forget(self, event_id: str) -> None:
         due = self._due.get(self._entity_of.pop(event_id))

@@ -116,11 +116,13 @@ class EventReader:
         """One record by itself. ``end`` of None: the judgements know it already."""
         project = self._context.project
         values: dict[str, Any] | None = None
+        event_id: str | None = None
         try:
             values = await self._context.codec.decode_record(record.value, self._schema)
             if end is not None:
                 self._judgements.see_one(record, values, force.learned, end)
             identity = identify(project, values)
+            event_id = identity.event_id
             check_size(len(record.value or b""), self._largest)
             flags = check_expectations(project, values, received_ms=record.timestamp_ms, learned=force.rules)
             row = np.array([self._inputs.row(values)])
@@ -131,7 +133,7 @@ class EventReader:
         except ContractError as error:
             if values is None and end is not None:
                 self._judgements.see_one(record, None, force.learned, end)
-            return Refused(record, error.reason, safe_message(error, self._personal, values))
+            return Refused(record, error.reason, safe_message(error, self._personal, values), event_id)
         facts = {name: kept.get(name) for name in self._facts} if self._facts else None
         entity = identity.entity if self._personal is None else str(kept[project.event.entity])
         return EventArrived(record, now_s, identity.event_id, entity, identity.time_ms, row, 0, facts, flags, recorded)

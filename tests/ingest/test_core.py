@@ -113,6 +113,24 @@ def test_a_label_before_its_event_in_the_queue_waits_for_it(project):
     assert advance(state, 10.0) == ["e9", "e1", "l1"]
 
 
+def test_the_label_of_a_refused_event_holds_nothing_up(project):
+    """It is refused as soon as its event was, though it might wait 200 ms; good events go on beside it."""
+    state = State(project)
+    state.offer_events([event(1), Refused(2, "out-of-range", "", "e2"), event(3), event(4)])
+    state.offer_labels([label(1), label(2), label(3)])
+
+    assert advance(state) == ["e1", "out-of-range", "l1", "label-without-event", "e3", "l3", "e4"]
+
+
+def test_an_event_that_comes_again_after_it_was_refused_gets_its_label(project):
+    """An id that was refused is not taken for a duplicate; a label that comes after the good event joins it."""
+    state = State(project)
+    state.offer_events([Refused(1, "out-of-range", "", "e1"), event(1)])
+    state.offer_labels([label(1)])
+
+    assert advance(state, 1.0) == ["out-of-range", "e1", "l1"]
+
+
 def test_an_orphan_label_is_refused_after_the_wait_even_if_events_never_stop(project):
     """Its event is unknown: it waits its time, holds later events as long, then is refused with the reason."""
     state = State(project)
