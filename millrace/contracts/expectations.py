@@ -1,9 +1,9 @@
 """What a model owner expects of the data: the rules that model.yaml lists under ``expectations:``.
 
 A rule without a ``kind`` is a range. Each says what becomes of a record that breaks it (``action: reject`` or
-``flag``), under which short name it does so (``slug``: the reason of the dead letter, the first half of the flag), and which
-fields it looks at (``needs``). How a rule is judged stands in ``millrace/expectations`` for those that look at one
-record, and in ``services/ingest/sequence.py`` for those that remember earlier ones.
+``flag``), under which short name it does so (``slug``: the reason of the dead letter, the first half of the flag), and
+which fields it looks at (``needs``). How a rule is judged stands in ``millrace/expectations`` for those that look at
+one record, and in ``services/ingest/sequence.py`` for those that remember earlier ones.
 """
 
 import math
