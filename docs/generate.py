@@ -2,8 +2,8 @@
 
 ``python docs/generate.py`` writes the topic table of ARCHITECTURE.md and the settings of docs/settings.md; with
 ``--demo`` it also writes README's figures and picture from ``reports/demo.json`` and ``reports/demo.svg``, with
-``--demo-data`` those of ``make demo-data``, with ``--bench`` those of ``make bench`` (a copy of the report, with all its
-figures, is kept as ``docs/bench.json``).
+``--demo-data`` those of ``make demo-data``, with ``--bench`` those of ``make bench`` (a copy of the report, with all
+its figures, is kept as ``docs/bench.json``).
 """
 
 import json
