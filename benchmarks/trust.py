@@ -74,8 +74,10 @@ CELLS = {
 }
 
 
-def measure(folder: Path, name: str, bootstrap_servers: str, schema_registry_url: str, cell: Cell, count: int) -> float:
-    """Events/s of one cell. Raises RuntimeError unless each event has exactly one sample."""
+def measure(
+    folder: Path, name: str, bootstrap_servers: str, schema_registry_url: str, cell: Cell, count: int
+) -> tuple[float, float]:
+    """Events/s of one cell, and the processor time of each event in µs. Raises RuntimeError unless each event has exactly one sample."""
     project = make_project(
         folder / "project", partitions=1, features=FEATURES, stream=name, model=name,
         expectations=list(cell.expectations),
@@ -90,14 +92,14 @@ def measure(folder: Path, name: str, bootstrap_servers: str, schema_registry_url
     ends = Ends(bootstrap_servers, samples, 1)
     settings = {"MILLRACE_LAKE": str(folder / "lake") if cell.lake else "off", "MILLRACE_LOG_LEVEL": "WARNING"}
     with services(stage, "ingest", settings=settings) as running:
-        points, _ = follow(running, ends, count)
+        points, figures = follow(running, ends, count)
     counted = check(bootstrap_servers, samples, SAMPLE, offsets_of(bootstrap_servers, events))
     if counted.outputs != count or counted.duplicates or counted.missing:
         raise RuntimeError(f"{name}: not exactly once: {count} events, {counted}")
     found = rate(scaled(points, counted.outputs), count // 2, counted.outputs)
     if found is None:
         raise RuntimeError(f"{name}: {count} events are over too soon to be measured; take more")
-    return found
+    return found, figures["cpu_s"] / count * 1e6
 
 
 async def teach(stage: Stage) -> None:
@@ -134,30 +136,35 @@ def run(
     folder: Path, bootstrap_servers: str, schema_registry_url: str, *, events: int = EVENTS, rounds: int = ROUNDS,
     tell: Callable[[str], None] = lambda _what: None,
 ) -> dict[str, Figures]:  # fmt: skip
-    """All cells: events/s as least, median and greatest, and what part of ``plain`` it is."""
-    seen: dict[str, list[float]] = {name: [] for name in CELLS}
+    """All cells: events/s as least, median and greatest, what part of ``plain`` that is, and CPU for each event."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in CELLS}
     for number in range(rounds):
         for name, cell in CELLS.items():
             tell(f"round {number + 1}: {name}")
             stream = f"trust-{name}-{number}"
             seen[name].append(measure(folder / stream, stream, bootstrap_servers, schema_registry_url, cell, events))
-    plain = statistics.median(seen["plain"])
+    rates = {name: [per_s for per_s, _ in found] for name, found in seen.items()}
+    plain = statistics.median(rates["plain"])
     return {
         name: {
             "min": round(min(found)),
             "median": round(statistics.median(found)),
             "max": round(max(found)),
             "of_plain": round(statistics.median(found) / plain, 3),
+            "cpu_us": round(statistics.median([cpu_us for _, cpu_us in seen[name]]), 2),
         }
-        for name, found in seen.items()
+        for name, found in rates.items()
     }
 
 
 def text(table: Mapping[str, Figures]) -> str:
     """The cells as a table."""
-    lines = [f"{'ingest with':<12} {'events/s':>10} {'least':>9} {'greatest':>9} {'of plain':>9}"]
+    lines = [f"{'ingest with':<12} {'events/s':>10} {'least':>9} {'greatest':>9} {'of plain':>9} {'CPU us':>7}"]
     for name, seen in table.items():
-        lines.append(f"{name:<12} {seen['median']:>10,} {seen['min']:>9,} {seen['max']:>9,} {seen['of_plain']:>9.0%}")
+        lines.append(
+            f"{name:<12} {seen['median']:>10,} {seen['min']:>9,} {seen['max']:>9,} {seen['of_plain']:>9.0%}"
+            f" {seen['cpu_us']:>7.1f}"
+        )
     return "\n".join(lines)
 
 
