@@ -77,7 +77,10 @@ CELLS = {
 def measure(
     folder: Path, name: str, bootstrap_servers: str, schema_registry_url: str, cell: Cell, count: int
 ) -> tuple[float, float]:
-    """Events/s of one cell, and the processor time of each event in µs. Raises RuntimeError unless each event has exactly one sample."""
+    """Events/s of one cell, and the processor time of each event in µs.
+
+    Raises RuntimeError unless each event has exactly one sample.
+    """
     project = make_project(
         folder / "project", partitions=1, features=FEATURES, stream=name, model=name,
         expectations=list(cell.expectations),

@@ -70,7 +70,7 @@ def loose(folder, **more):
 
 
 async def test_what_serves_decides_what_is_expected(tmp_path):
-    """Nothing before the first deployment; then what its training rows taught; a version that taught nothing, nothing."""
+    """Nothing before the first deployment; then what its training rows taught; nothing if that was nothing."""
     world = await World.create(loose(tmp_path))
     await say(world, topics.EXPECTATIONS, learned())
     async with ingest(world):

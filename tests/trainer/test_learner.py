@@ -13,10 +13,8 @@ from tests.trainer.test_core import run
 async def test_ranges_shares_and_volume_are_learned(tmp_path):
     """From the events as they were recorded; one that cannot be read again is left out."""
     world = await World.create(tiny_project(tmp_path))
-    events = [
-        (await world.event(id=f"e{at}", at=EPOCH_MS + at * MINUTE_MS, x=None if at % 10 == 0 else at * 7 % 1000 / 10))[1]
-        for at in range(1000)
-    ]
+    xs = [None if at % 10 == 0 else at * 7 % 1000 / 10 for at in range(1000)]
+    events = [(await world.event(id=f"e{at}", at=EPOCH_MS + at * MINUTE_MS, x=x))[1] for at, x in enumerate(xs)]
     rows = [Row(at, 0, at, (0.0,), 0.0, event) for at, event in enumerate([*events, b"no event"])]
     codec = Codec(world.schemas)
     await codec.prepare(world.project, topics.EVENTS)
