@@ -205,6 +205,29 @@ class Unique(Rule):
         return dict.fromkeys(self.fields, "any")
 
 
+class NullShare(Rule):
+    """At most this share of the events of a window may lack the field; windows are those of ``data.quality``.
+
+    No single record breaks it, so none is refused or flagged: a window that does is judged an alarm, and vetoed.
+    """
+
+    slug = "null-share"
+    kind: Literal["null_share"]
+    field: FieldName
+    most: float = Field(ge=0, lt=1)
+
+    @property
+    def needs(self) -> Mapping[str, FieldKind]:
+        """Of any type."""
+        return {self.field: "any"}
+
+    @model_validator(mode="after")
+    def _has_no_action(self) -> "NullShare":
+        if self.on != "reject":
+            raise ValueError(f"null_share judges whole windows, so action: {self.on} means nothing; leave it out")
+        return self
+
+
 def _kind(value: Any) -> str:
     """The kind of a rule; today's form, without one, is a range."""
     if isinstance(value, Mapping):
@@ -219,7 +242,8 @@ Expectation = Annotated[
     | Annotated[Fresh, Tag("fresh")]
     | Annotated[Jump, Tag("jump")]
     | Annotated[Monotone, Tag("monotone")]
-    | Annotated[Unique, Tag("unique")],
+    | Annotated[Unique, Tag("unique")]
+    | Annotated[NullShare, Tag("null_share")],
     Discriminator(_kind),
 ]
 """One rule of model.yaml, told apart by ``kind``."""

@@ -18,6 +18,7 @@ from millrace.contracts import topics
 from millrace.contracts.codec import schema_id_of
 from millrace.contracts.errors import ContractError
 from millrace.contracts.events import AlertRaised, DataQualityJudged, ExpectationsLearned
+from millrace.contracts.expectations import NullShare
 from millrace.expectations.window import VOLUME, Finding
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import DATA_QUALITY
@@ -34,6 +35,8 @@ class _Pending:
     from_offset: int
     from_event_offset: int
     until_event_offset: int
+    is_new: bool = True
+    """Whether the window before was not alarming in the same way: only then is somebody called."""
 
 
 class Judgements:
@@ -43,7 +46,9 @@ class Judgements:
         project = context.project
         self._context = context
         self._number = number
-        self._watch = QualityWatch(project)
+        shares = {rule.field: rule.most for rule in project.expectations if isinstance(rule, NullShare)}
+        self._watch = QualityWatch(project, null_shares=shares)
+        self._alarming: frozenset[tuple[str, str]] = frozenset()  # checks and subjects of the window before
         self._used = used_fields(context)
         self._offsets: deque[int] = deque()  # of the records since the window in hand began
         self._began_at = 0  # where the samples log ended then
@@ -87,9 +92,12 @@ class Judgements:
         for window in windows:
             offsets = [self._offsets.popleft() for _ in range(window.until - window.first)]
             known = learned.expectations_id if learned else None
-            self._pending += [
-                _Pending(finding, known, self._began_at, offsets[0], offsets[-1] + 1) for finding in window.findings
-            ]
+            for found in window.findings:
+                is_new = (found.check, found.subject) not in self._alarming
+                one = _Pending(found, known, self._began_at, offsets[0], offsets[-1] + 1, is_new)
+                self._pending.append(one)
+            alarms = (found for found in window.findings if found.severity == "ALARM")
+            self._alarming = frozenset((found.check, found.subject) for found in alarms)
             self._began_at = end
 
     # ---- what is told ------------------------------------------------------------------------------------------
@@ -102,7 +110,7 @@ class Judgements:
         """The records of all that can be told; ``end`` is the end of the samples log. They are not given again."""
         ready = [one for one in self._pending if one.until_event_offset <= position]
         self._pending = [one for one in self._pending if one.until_event_offset > position]
-        return [record for one in ready for record in self._records(self._event(one, end, now_ms))]
+        return [record for one in ready for record in self._records(self._event(one, end, now_ms), one.is_new)]
 
     def _event(self, one: _Pending, end: int, now_ms: int) -> DataQualityJudged:
         project, found = self._context.project, one.finding
@@ -130,8 +138,8 @@ class Judgements:
             judged_at_ms=now_ms,
         )
 
-    def _records(self, judged: DataQualityJudged) -> list[OutRecord]:
-        """The judgement, and for an alarm an alert."""
+    def _records(self, judged: DataQualityJudged, is_new: bool) -> list[OutRecord]:  # noqa: FBT001  # a field of what is told
+        """The judgement, and for an alarm that begins an alert."""
         codec, project = self._context.codec, self._context.project
         DATA_QUALITY.labels(judged.stream, judged.check, judged.severity).inc()
         log.warning(
@@ -140,7 +148,7 @@ class Judgements:
         )  # fmt: skip
         topic = topics.DATA_QUALITY.suffix
         records = [OutRecord(topic, project.stream.encode(), codec.encode(topic, judged))]
-        if judged.severity == "ALARM":
+        if judged.severity == "ALARM" and is_new:
             alert = AlertRaised(
                 alert_id=f"alert/{judged.judgement_id}",
                 service="ingest",

@@ -140,6 +140,22 @@ async def test_a_window_with_too_much_missing_is_judged_and_vetoed(tmp_path):
     assert ("data-quality-missing-share", "x") == (alert["reason"], alert["subject"])
 
 
+async def test_a_declared_null_share_needs_no_model(tmp_path):
+    """It is judged from the first window on; while it lasts each window is told, and somebody called once."""
+    rules = [{"kind": "null_share", "field": "x", "most": 0.1}]
+    world = await World.create(tiny_project(tmp_path, expectations=rules, data={"quality": {"window_rows": 100}}))
+    await bad_window(world, 400, range(120, 290))
+    async with ingest(world):
+        judged = await world.until(topics.DATA_QUALITY, 2)
+        await world.until(topics.SAMPLES, 400)
+        alerts = await world.until(topics.ALERTS, 1)
+
+    assert [("null-share", 0.8, True), ("null-share", 0.9, True)] == [
+        (one["check"], one["observed"], one["vetoes"]) for one in judged
+    ]
+    assert ["data-quality-null-share"] == [alert["reason"] for alert in alerts]
+
+
 async def test_without_the_veto_it_is_only_told(tmp_path):
     """The owner may train on it all the same."""
     quality = {"window_rows": 100, "veto": False}
