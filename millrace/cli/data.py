@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from millrace.cli.data_report import report
 from millrace.cli.data_show import show, show_comparison, show_list
 from millrace.cli.lake_option import lake_option, open_lake
 from millrace.cli.options import DATA, address_options, json_option, project_argument
@@ -31,7 +32,10 @@ RUN = {
 
 @click.group("data")
 def command() -> None:
-    """Read the data again as it was."""
+    """Read the data again as it was, and look at it."""
+
+
+command.add_command(report)
 
 
 @command.command("at")

@@ -32,7 +32,7 @@ def derive(example: Path, folder: Path) -> Project:
     folder.mkdir(parents=True)
     config: dict[str, Any] = yaml.safe_load((known.folder / "model.yaml").read_text(encoding="utf-8"))
     config["expectations"] = [*_rules(config.get("expectations", [])), _unique(known)]
-    config.pop("data", None)  # the example turns learned ranges off, because it declares all of them
+    config.get("data", {}).pop("learned", None)  # the example turns ranges off, because it declares all of them
     config["dataset"]["file"] = str(known.folder / known.dataset.file)
     schema = {**known.event_schema, "fields": [*known.event_schema["fields"], _feed()]}
     (folder / "model.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
