@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from millrace.contracts.data_policy import DataPolicy
 from millrace.contracts.errors import ProjectError
-from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, Expectation, check_fields
+from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, Expectation, NullShare, check_fields
 from millrace.contracts.feature_spec import FeatureSpec, FieldKind, Function, feature_set_id, fields_of
 from millrace.contracts.personal import Personal, personal_of
 
@@ -227,6 +227,7 @@ class Project(_Section):
                 )
                 raise ValueError(msg)
         check_fields(self.expectations, fields, self.event.schema_file)
+        self._check_null_shares(fields)
         fitting_types = {"number": NUMBER_TYPES, "text": TEXT_TYPES}
         for where, field, kind in needed:
             if fields[field] not in fitting_types[kind]:
@@ -249,6 +250,15 @@ class Project(_Section):
             msg = f"training.holdout_rows {self.training.holdout_rows} leaves too little to train on; use at most half"
             raise ValueError(msg)
         return self
+
+    def _check_null_shares(self, types: dict[str, str]) -> None:
+        """Windows are compared by their numbers and texts; what an event cannot lack is none of them."""
+        judged = {field for field, kind in types.items() if kind in NUMBER_TYPES | TEXT_TYPES}
+        judged -= {self.event.id, self.event.entity, self.event.time}
+        for rule in self.expectations:
+            if isinstance(rule, NullShare) and rule.field not in judged:
+                msg = f"expectations: null_share is for one of {sorted(judged)}, not for {rule.field!r}"
+                raise ValueError(msg)
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:

@@ -15,6 +15,10 @@ from millrace.contracts.events import DataSnapshotTaken, FeatureProfile, OffsetR
 from millrace.contracts.topics import topic_name
 from services.ingest.rows import SnapshotDue
 
+VERSION = 1
+WAITING_MAX = 20  # of snapshots that wait for the lake
+FRAME_BYTES = 400_000
+
 
 class LakePosition(Protocol):
     """How far the lake is: rows below ``position`` of the samples log are in version ``version`` of its table."""
@@ -60,6 +64,7 @@ class Announcer:
         """The snapshot is complete with the samples below this offset."""
         self._waiting.append((due, until_offset))
         if self._lake is not None:
+            self._waiting = self._waiting[-WAITING_MAX:]  # a later one covers those before it
             self._lake.hurry(until_offset)
 
     def take(self, now_ms: int) -> list[OutRecord]:
@@ -80,12 +85,16 @@ class Announcer:
             {**asdict(due), "profile": [part.model_dump() for part in due.profile], "until": until}
             for due, until in self._waiting
         ]
-        return [json.dumps(waiting).encode()]
+        text = json.dumps({"version": VERSION, "waiting": waiting}).encode()
+        return [text[at : at + FRAME_BYTES] for at in range(0, len(text), FRAME_BYTES)]
 
     def restore(self, frames: list[bytes]) -> None:
         """Put saved ones in the place of those that wait. Raises ``ValueError`` for what was not saved here."""
         self._waiting = []
-        for saved in json.loads(b"".join(frames)):
+        found = json.loads(b"".join(frames))
+        if found["version"] != VERSION:
+            raise ValueError(f"snapshots saved in version {found['version']}, this is {VERSION}")
+        for saved in found["waiting"]:
             profile = tuple(FeatureProfile.model_validate(part) for part in saved.pop("profile"))
             until = saved.pop("until")
             self.add(SnapshotDue(**saved, profile=profile), until)

@@ -13,7 +13,8 @@ and has not arrived. So a live stream is not delayed at all, and a missing label
 **Duplicates.** The newest ``dedupe.events`` ids of the partition are remembered. An event whose id is among them is a
 duplicate, and so is a second label of one event. A label whose event is not among them has no event to join. It waits
 for one that may be on its way, and what comes after it waits too; but the label of an event that was refused waits for
-nothing, so that bad events do not hold good ones up. As many ids of refused events are remembered as of admitted ones.
+nothing, so that bad events do not hold good ones up. As many ids of refused events are remembered as of admitted ones,
+until the process ends. So if a refused event is sent again, corrected, send its label after it.
 
 **Rules between rows** (a jump, a repetition, an event that comes late) are judged when an event's turn comes, beside
 what was admitted before it: ``sequence.py``.
@@ -104,7 +105,7 @@ class State:
         self._events: deque[EventArrived | Refused] = deque()
         self._labels: deque[LabelArrived | Refused] = deque()
         self._queued_ids: dict[str, int] = {}
-        self._refused_ids: set[str] = set()  # not rebuilt from the log: it only spares their labels a wait
+        self._refused_ids: set[str] = set()  # not rebuilt from the log: they spare a wait
         self._refused_order: deque[str] = deque()
 
     # ---- what arrives ------------------------------------------------------------------------------------------
@@ -240,6 +241,8 @@ class State:
         """Take in an admitted event. Without facts, rules between rows know of it already."""
         if facts is not None and not self.rules.is_idle:
             self.rules.take(entity, time_ms, facts)
+        if event_id in self._entity_of:  # admitted twice, when fewer ids were remembered than now
+            return
         if len(self._ids) >= self._project.dedupe.events:
             self._forget(self._ids.popleft())
         self._entity_of[event_id] = entity

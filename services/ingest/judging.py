@@ -1,9 +1,9 @@
 """How whole windows of arriving events become judgements on the log.
 
-A window is judged when its last record has arrived, and told once its events are decided and written: only then is it
-known between which offsets of the samples log they stand. The range begins where the log ended when the window began,
-so it may take in a few good samples more; none that is in question stands outside. A judgement that was not told when
-the process was killed is not told later: what was wrong with single records is in the dead letters and flags.
+A window is judged when its last record has arrived, and told once its events are decided and written. Then it is
+known at which offsets of the samples log they stand, and the judgement names just these: from the sample of its first
+event to that of its last one. A judgement that was not told when the process was killed is not told later; what was
+wrong with single records is in the dead letters and flags.
 """
 
 from collections import deque
@@ -12,31 +12,41 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from millrace.bus.context import Context
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.codec import schema_id_of
+from millrace.contracts.columnar import HEADER_BYTES
 from millrace.contracts.errors import ContractError
 from millrace.contracts.events import AlertRaised, DataQualityJudged, ExpectationsLearned
 from millrace.contracts.expectations import NullShare
 from millrace.expectations.window import VOLUME, Finding
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import DATA_QUALITY
-from services.ingest.quality import QualityWatch
+from services.ingest.quality import QualityWatch, WindowJudged
 
 log = get_logger(__name__)
+Offsets = NDArray[np.int64]
 HARMLESS = frozenset({VOLUME})  # too few events are an alarm, but those that came may be trained on
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
+    """A finding about events from one offset up to another (exclusive); about none if they are equal.
+
+    ``place`` names it in its id. ``is_new``: the window before was not alarming in the same way; only then is somebody
+    called.
+    """
+
     finding: Finding
     expectations_id: str | None
-    from_offset: int
     from_event_offset: int
     until_event_offset: int
+    place: str
     is_new: bool = True
-    """Whether the window before was not alarming in the same way: only then is somebody called."""
 
 
 class Judgements:
@@ -48,57 +58,63 @@ class Judgements:
         self._number = number
         shares = {rule.field: rule.most for rule in project.expectations if isinstance(rule, NullShare)}
         self._watch = QualityWatch(project, null_shares=shares)
+        self._heads: set[bytes] = set()  # of schemas that were compared
         self._alarming: frozenset[tuple[str, str]] = frozenset()  # checks and subjects of the window before
         self._used = used_fields(context)
         self._offsets: deque[int] = deque()  # of the records since the window in hand began
-        self._began_at = 0  # where the samples log ended then
+        self._written: deque[tuple[Offsets, Offsets]] = deque()  # of events, and of their samples
         self._pending: list[_Pending] = []
-
-    def begin(self, end: int) -> None:
-        """The samples log ends here; what arrives from now on is written behind it."""
-        self._began_at = end
 
     # ---- what arrives ------------------------------------------------------------------------------------------
 
-    def see(self, records: Sequence[Record], batch: Any, learned: ExpectationsLearned | None, end: int) -> None:
+    def see(self, records: Sequence[Record], batch: Any, learned: ExpectationsLearned | None) -> None:
         """Records that were decoded together."""
-        self._see_schemas(records, end)
-        self._offsets.extend(record.offset for record in records)
-        self._note(self._watch.see(batch, learned), learned, end)
+        self._see_schemas(records)
+        self._offsets.extend([record.offset for record in records])
+        self._note(self._watch.see(batch, learned), learned)
 
-    def see_one(
-        self, record: Record, values: Mapping[str, Any] | None, learned: ExpectationsLearned | None, end: int
-    ) -> None:
+    def see_one(self, record: Record, values: Mapping[str, Any] | None, learned: ExpectationsLearned | None) -> None:
         """A record that was decoded by itself, or could not be (None)."""
-        self._see_schemas([record], end)
+        self._see_schemas([record])
         self._offsets.append(record.offset)
         windows = self._watch.see_unreadable(learned) if values is None else self._watch.see_row(values, learned)
-        self._note(windows, learned, end)
+        self._note(windows, learned)
 
-    def _see_schemas(self, records: Sequence[Record], end: int) -> None:
-        first: dict[bytes, Record] = {}
-        for record in records:
-            first.setdefault((record.value or b"")[:5], record)
-        for record in first.values():
+    def _see_schemas(self, records: Sequence[Record]) -> None:
+        heads = {(record.value or b"")[:HEADER_BYTES] for record in records}
+        for head in heads - self._heads:
             try:
-                schema_id = schema_id_of(record.value)
+                schema_id = schema_id_of(head)
             except ContractError:
                 continue
             writer = self._context.codec.writer_schema(schema_id)
-            for finding in () if writer is None else self._watch.see_schema(schema_id, writer, self._used):
-                self._pending.append(_Pending(finding, None, end, record.offset, record.offset))
+            if writer is None:
+                continue
+            self._heads.add(head)
+            place = f"schema-{schema_id}"
+            for finding in self._watch.see_schema(schema_id, writer, self._used):
+                self._pending.append(_Pending(finding, None, records[0].offset, records[0].offset, place))
 
-    def _note(self, windows: Iterable[Any], learned: ExpectationsLearned | None, end: int) -> None:
+    def _note(self, windows: Iterable[WindowJudged], learned: ExpectationsLearned | None) -> None:
         for window in windows:
             offsets = [self._offsets.popleft() for _ in range(window.until - window.first)]
             known = learned.expectations_id if learned else None
+            place = f"{self._number}/{offsets[-1] + 1}"
             for found in window.findings:
                 is_new = (found.check, found.subject) not in self._alarming
-                one = _Pending(found, known, self._began_at, offsets[0], offsets[-1] + 1, is_new)
-                self._pending.append(one)
+                self._pending.append(_Pending(found, known, offsets[0], offsets[-1] + 1, place, is_new))
             alarms = (found for found in window.findings if found.severity == "ALARM")
             self._alarming = frozenset((found.check, found.subject) for found in alarms)
-            self._began_at = end
+
+    def wrote(self, events: Offsets, samples: Offsets) -> None:
+        """These events, by their offsets, are on the samples log at these."""
+        if not len(events):
+            return
+        self._written.append((events, samples))
+        waiting = [one.from_event_offset for one in self._pending]
+        oldest = min([*waiting, self._offsets[0] if self._offsets else int(events[-1]) + 1])
+        while self._written and self._written[0][0][-1] < oldest:
+            self._written.popleft()
 
     # ---- what is told ------------------------------------------------------------------------------------------
 
@@ -106,27 +122,36 @@ class Judgements:
         """Whether something can be told when the events below this offset are decided and written."""
         return any(one.until_event_offset <= position for one in self._pending)
 
-    def take(self, position: int, end: int, now_ms: int) -> list[OutRecord]:
-        """The records of all that can be told; ``end`` is the end of the samples log. They are not given again."""
+    def take(self, position: int, now_ms: int) -> list[OutRecord]:
+        """The records of all that can be told when the events below this offset are written; given only once."""
         ready = [one for one in self._pending if one.until_event_offset <= position]
         self._pending = [one for one in self._pending if one.until_event_offset > position]
-        return [record for one in ready for record in self._records(self._event(one, end, now_ms), one.is_new)]
+        return [record for one in ready for record in self._records(self._event(one, now_ms), is_new=one.is_new)]
 
-    def _event(self, one: _Pending, end: int, now_ms: int) -> DataQualityJudged:
+    def _samples(self, one: _Pending) -> tuple[int, int]:
+        """From which sample on, and up to which (exclusive), the events of the window stand; equal for none."""
+        found = [
+            samples[(events >= one.from_event_offset) & (events < one.until_event_offset)]
+            for events, samples in self._written
+        ]
+        places = np.concatenate([*found, np.empty(0, np.int64)])
+        return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+
+    def _event(self, one: _Pending, now_ms: int) -> DataQualityJudged:
         project, found = self._context.project, one.finding
-        place = f"{project.stream}/{self._number}/{one.until_event_offset}"
-        covers = one.until_event_offset > one.from_event_offset
-        vetoes = project.data.quality.veto and covers and found.severity == "ALARM" and found.check not in HARMLESS
+        from_offset, until_offset = self._samples(one)
+        alarms = found.severity == "ALARM" and found.check not in HARMLESS
+        vetoes = project.data.quality.veto and alarms and from_offset < until_offset
         return DataQualityJudged(
-            judgement_id=f"quality/{place}/{found.check}/{found.subject}",
+            judgement_id=f"quality/{project.stream}/{one.place}/{found.check}/{found.subject}",
             stream=project.stream,
             model=project.model,
             partition=self._number,
             check=found.check,
             subject=found.subject,
             severity=found.severity,
-            from_offset=one.from_offset,
-            until_offset=end if covers else one.from_offset,
+            from_offset=from_offset,
+            until_offset=until_offset,
             from_event_offset=one.from_event_offset,
             until_event_offset=one.until_event_offset,
             rows=found.rows,
@@ -138,7 +163,7 @@ class Judgements:
             judged_at_ms=now_ms,
         )
 
-    def _records(self, judged: DataQualityJudged, is_new: bool) -> list[OutRecord]:  # noqa: FBT001  # a field of what is told
+    def _records(self, judged: DataQualityJudged, *, is_new: bool) -> list[OutRecord]:
         """The judgement, and for an alarm that begins an alert."""
         codec, project = self._context.codec, self._context.project
         DATA_QUALITY.labels(judged.stream, judged.check, judged.severity).inc()

@@ -186,7 +186,8 @@ class LakeWriter:
 
     async def _append(self, tables: list[Any], until_offset: int) -> None:
         version = await self._in_thread(self._append_now, tables, until_offset)
-        self._position, self._version, self._trouble, self._failures = until_offset, version, None, 0
+        self._version = version  # before the position: who reads both from another thread takes the position first
+        self._position, self._trouble, self._failures = until_offset, None, 0
         self._commits += 1
         if self._commits >= self._policy.compact_every and (self._compaction is None or self._compaction.done()):
             self._commits = 0

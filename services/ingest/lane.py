@@ -8,11 +8,13 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from millrace.bus.consume import Step
 from millrace.bus.context import Context
 from millrace.bus.deadletter import dead_letter
 from millrace.bus.tasks import InThread, Offload
-from millrace.bus.types import Headers, OutRecord, Record
+from millrace.bus.types import Bounds, Headers, OutRecord, Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError, MillraceError, UndecodableError, UnknownSchemaError
 from millrace.contracts.events import AlertRaised
@@ -94,9 +96,7 @@ class IngestLane:
         self._stop: MillraceError | None = None
         self._next = {self._events: 0, self._labels: 0}
         self._taken: list[tuple[int, SnapshotDue]] = []  # with the place of their last record in the step in hand
-        self._wrote: tuple[int, int, int] | None = (
-            None  # of the step in hand: place of the first sample, samples, events
-        )
+        self._wrote: tuple[int, Run] | None = None  # in the step in hand: place of the first sample, and all of them
         self._marks: deque[tuple[int, int]] = deque()  # how many events came with the samples from which offset on
         self._end = 0  # first offset of the samples log that is not in the state
         self._saved_rows = 0
@@ -109,13 +109,15 @@ class IngestLane:
         """Rebuild the state from the newest saving, and from the samples that this partition wrote since."""
         self._reset()
         transport, project = self._context.transport, self._context.project
+        bounds = await transport.bounds(self._samples, self._number)
+        # a group whose positions the broker forgot finds them in the samples, and so has to read all of these
+        saved = None if None in committed.values() else await self._restore(bounds)
+        self._saved_rows = self._memory.rows
         for topic, offset in committed.items():
             begin = (await transport.bounds(topic, self._number)).begin
             self._next[topic] = begin if offset is None else offset
-        bounds = await transport.bounds(self._samples, self._number)
         self._announcer.begin = bounds.begin
-        saved = await self._restore(bounds.end)
-        since = bounds.begin if saved is None else max(bounds.begin, saved.until_offset)
+        since = bounds.begin if saved is None else saved.until_offset
         start = bounds.begin if saved is None else max(bounds.begin, min(saved.ids_from_offset, since))
         replay = Replay(
             self._context.codec, Schema.of(project.event_schema), self._memory.inputs, self._state, self._memory,
@@ -130,33 +132,42 @@ class IngestLane:
             self._announcer.add(*replay.newest_snapshot)
         for events, offset in replay.marks:
             self._mark(events, offset)
-        self._judgements.begin(bounds.end)
-        self._end, self._saved_rows = bounds.end, 0 if saved is None else self._memory.rows
-        await self._limits.recover(replay.admitted, self._next)
+        self._end = bounds.end
+        await self._limits.recover(replay.admitted, self._next, whole=start == bounds.begin)
         log.info(
             "lane ready", partition=self._number, rows=self._memory.rows, positions=self._next, read_from=start,
             saved_until=None if saved is None else saved.until_offset,
         )  # fmt: skip
         return dict(self._next)
 
-    async def _restore(self, end: int) -> Saved | None:
+    async def _restore(self, samples: Bounds) -> Saved | None:
         """Take over the newest saving; None if there is none, or none that can be believed."""
-        saved = await self._saving.newest(end)
+        saved = await self._saving.newest(samples.end)
         if saved is None:
+            return None
+        if saved.until_offset < samples.begin:
+            log.error(
+                "retention has removed samples that were not in the saved state: what is left of the log is the state",
+                partition=self._number, saved_until=saved.until_offset, samples_begin=samples.begin,
+            )  # fmt: skip
             return None
         try:
             self._memory.restore(list(saved.frames.get("rows", ())))
             self._state.rules.restore(list(saved.frames.get("rules", ())))
             self._announcer.restore(list(saved.frames.get("announce", ())))
-        except (MillraceError, ValueError) as error:
-            log.warning("saved state is of no use, all samples are read", partition=self._number, error=str(error))
+        except (MillraceError, ValueError, KeyError, TypeError) as error:  # of another release, or damaged
+            log.warning("saved state is of no use, all samples are read", partition=self._number, error=repr(error))
             self._reset()
             return None
         return saved
 
+    @property
+    def _save_due(self) -> bool:
+        return self._memory.rows - self._saved_rows >= self._context.project.data.state_every_rows
+
     def _save(self, now_ms: int) -> list[OutRecord]:
         """The state as it is now, from time to time: between two steps it is what the samples below ``_end`` say."""
-        if self._memory.rows - self._saved_rows < self._context.project.data.state_every_rows:
+        if not self._save_due:
             return []
         self._saved_rows = self._memory.rows
         frames = {
@@ -187,15 +198,16 @@ class IngestLane:
                 self._hashes[topic].see_all(arrived)
                 RECORDS_IN.labels("ingest", topic).inc(len(arrived))
         force = self._means.following.in_force
-        self._state.offer_events(await self._event_reader.read(events, now_s, force, self._end))
+        self._state.offer_events(await self._event_reader.read(events, now_s, force))
         self._state.offer_labels(await self._label_reader.read(labels, now_s))
         told = self._announcer.ready or self._judgements.ready(self._positions()[self._events])
         if not any(self._state.queued) and not told:
             return self._step([])
         with BATCH_SECONDS.labels("ingest").time():
-            return await self._deciding(
-                sum(self._state.queued), self._decide, now_s, self._context.clock.now_ms(), caught_up
-            )
+            now_ms = self._context.clock.now_ms()
+            if self._save_due:  # takes longer than a step does: never in the event loop
+                return await self._means.in_thread(self._decide, now_s, now_ms, caught_up)
+            return await self._deciding(sum(self._state.queued), self._decide, now_s, now_ms, caught_up)
 
     def written(self, offsets: Sequence[int]) -> None:
         """A snapshot can be announced once the offset of its last record is known."""
@@ -204,9 +216,11 @@ class IngestLane:
             self._announcer.add(due, offsets[place] + 1)
         self._taken = []
         if self._wrote is not None:
-            first, samples, events = self._wrote
-            self._end = offsets[first + samples - 1] + 1
-            self._mark(events, offsets[first])
+            first, run = self._wrote
+            places = np.asarray(offsets[first : first + len(run.arrivals)], np.int64)
+            self._end = int(places[-1]) + 1
+            self._judgements.wrote(run.event_offsets, places[~run.is_label])
+            self._mark(len(run.event_offsets), int(places[0]))
             self._wrote = None
 
     def _mark(self, events: int, offset: int) -> None:
@@ -224,20 +238,18 @@ class IngestLane:
 
     def _decide(self, now_s: float, now_ms: int, caught_up: Mapping[str, bool]) -> Step:
         positions = self._positions()
-        outputs = [
-            *self._announcer.take(now_ms),
-            *self._judgements.take(positions[self._events], self._end, now_ms),
-            *self._save(now_ms),
-        ]
+        outputs = self._save(now_ms)
         outcomes = self._state.advance(
             now_s, events_caught_up=caught_up[self._events], labels_caught_up=caught_up[self._labels]
         )
-        too_many = self._limits.judge(outcomes)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        too_many = self._limits.judge(outcomes, refused)
         if too_many is not None:
             self._stop = too_many
             log.critical("ingest stops", partition=self._number, error=str(too_many))
             return Step([self._alert(self._limits.alert(too_many, positions, now_ms))], wait_s=BUSY_WAIT_S)
-        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        outputs += self._announcer.take(now_ms)
+        outputs += self._judgements.take(positions[self._events], now_ms)
         outputs += [self._dead_letter(outcome) for outcome in refused]
         if refused:
             self._report(refused)
@@ -267,7 +279,7 @@ class IngestLane:
         keys = [entity.encode() for entity in run.entity]
         headers = [self._trace(arrival.origin) for arrival in run.arrivals]
         self._taken = [(before + one.place, one) for one in due]
-        self._wrote = (before, len(values), len(features))
+        self._wrote = (before, run)
         return OutRecord.column(self._samples, self._number, keys, values, headers)
 
     def _positions(self) -> dict[str, int]:
@@ -285,7 +297,7 @@ class IngestLane:
             outputs,
             positions=self._positions(),
             paused=frozenset(topic for topic, is_full in full.items() if is_full),
-            wait_s=BUSY_WAIT_S if events or labels or self._taken or self._announcer.waiting else IDLE_WAIT_S,
+            wait_s=BUSY_WAIT_S if events or labels or self._taken else IDLE_WAIT_S,
         )
 
     @property

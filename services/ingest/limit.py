@@ -137,6 +137,12 @@ class RefusalLimit:
             (number, Refusal(offset, reason)) for number, (offset, reason) in enumerate(newest, 1) if reason is not None
         )
 
+    def admit(self, count: int) -> None:
+        """So many records came that were all admitted: as :meth:`judge` of so many None, at no cost."""
+        self._taken = {}
+        self._seen += count
+        self._forget(self._seen - self._policy.window_rows)
+
     def judge(self, outcomes: Sequence[Refusal | None]) -> Breach | None:
         """Take in the next records that count, in offset order: None is an admitted one.
 

@@ -24,27 +24,42 @@ class Limits:
         self._windows = {topic: RefusalLimit(project.data.dead_letters) for topic in inputs}
         self._reach = 2 * project.data.dead_letters.window_rows
 
-    async def recover(self, admitted: Mapping[str, Sequence[int]], committed: Mapping[str, int]) -> None:
-        """Rebuild the windows from source offsets that were admitted lately, and from the newest dead letters."""
+    async def recover(
+        self, admitted: Mapping[str, Sequence[int]], committed: Mapping[str, int], *, whole: bool
+    ) -> None:
+        """Rebuild the windows from source offsets that were admitted lately, and from the newest dead letters.
+
+        ``whole``: these are all that were ever admitted. Else nothing is known of what came beside letters that are
+        older than the oldest of these, and they do not count.
+        """
+        floors = {topic: committed.get(topic, 0) - self._reach // 2 for topic in self._windows}
         for topic, offsets in admitted.items():
-            if topic in self._windows:
+            if topic in self._windows and offsets:
                 self._windows[topic].take((offset, None) for offset in offsets)
+                floors[topic] = 0 if whole and len(offsets) < self._reach // 2 else min(offsets)
         bounds = await self._context.transport.bounds(self._letters, self._number)
         start = max(bounds.begin, bounds.end - self._reach)
         async for records in self._context.transport.read(self._letters, self._number, start, bounds.end):
             for record in records:
-                self._take(record, committed)
+                self._take(record, floors, committed)
 
-    def _take(self, letter: Record, committed: Mapping[str, int]) -> None:
+    def _take(self, letter: Record, floors: Mapping[str, int], committed: Mapping[str, int]) -> None:
         told = why(letter)
         topic, offset, reason = told["topic"], told["offset"], told["reason"]
-        if topic not in self._windows or not offset.isdecimal() or int(offset) >= committed.get(topic, 0):
+        if topic not in self._windows or not offset.isdecimal():
+            return
+        if not floors[topic] <= int(offset) < committed.get(topic, 0):
             return
         if counts(reason, replayed=was_replayed(letter)):
             self._windows[topic].take([(int(offset), reason)])
 
-    def judge(self, outcomes: Sequence[Outcome]) -> DeadLetterLimitError | None:
+    def judge(self, outcomes: Sequence[Outcome], refused: Sequence[Refused]) -> DeadLetterLimitError | None:
         """Take in what was decided; the error that has to stop ingest if too much of it had to be refused."""
+        if not refused:
+            labels = sum(map(_is_label, outcomes))
+            for window, count in zip(self._windows.values(), (len(outcomes) - labels, labels), strict=True):
+                window.admit(count)
+            return None
         for topic, window in self._windows.items():
             found = [outcome for outcome in outcomes if _origin(outcome).topic == topic and _counts(outcome)]
             breach = window.judge([_refusal(outcome) for outcome in found])
@@ -64,6 +79,10 @@ class Limits:
             message=str(error),
             raised_at_ms=now_ms,
         )
+
+
+def _is_label(outcome: Outcome) -> bool:
+    return isinstance(outcome, Joined)
 
 
 def _origin(outcome: Outcome) -> Record:

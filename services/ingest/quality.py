@@ -53,6 +53,7 @@ class QualityWatch:
         self._null_shares = null_shares
         self._time, self._time_to_ms = project.event.time, project.time_to_ms
         self._volume_share = 1 / project.partitions
+        self._hidden = frozenset(project.personal.fields if project.personal else ())
         kinds = plain_types(project.event_schema)
         names = {project.event.id, project.event.entity, project.event.time}
         self._texts = [name for name, kind in kinds.items() if kind in TEXT_TYPES and name not in names]
@@ -147,6 +148,8 @@ class QualityWatch:
             at = [np.nan if row[self._time] is None else row[self._time] for row in self._rows]
             single_times, bad = times_ms(np.array(at, np.float64), self._time_to_ms)
             times = np.concatenate([times, single_times[~bad]])
+        for name in self._hidden & fields.keys():  # what persons are called is compared with nothing, and never told
+            fields[name] = FieldWindow(fields[name].missing)
         rows = self._policy.window_rows - self._unreadable
         declared = [too_many_missing(name, fields[name], rows, most) for name, most in self._null_shares.items()]
         findings = [one for one in declared if one is not None]

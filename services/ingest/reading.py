@@ -59,26 +59,24 @@ class EventReader:
         self._largest = RECORD_BYTES_MAX - SAMPLE_BYTES - 8 * len(project.features)
         self._columns = EventColumns(project, (), self._largest)
 
-    async def read(
-        self, records: Sequence[Record], now_s: float, force: InForce, end: int
-    ) -> list[EventArrived | Refused]:
-        """What became of each record, in their order. ``end`` is where the samples log ends."""
+    async def read(self, records: Sequence[Record], now_s: float, force: InForce) -> list[EventArrived | Refused]:
+        """What became of each record, in their order."""
         values = [record.value for record in records]
         columnar = await self._context.codec.columnar(values, self._schema) if records else None
         judged = None
         if columnar is not None and self._columns.can_read(columnar):
             judged = await self._judging(
-                len(values), self._judge, columnar, records, force, end, self._context.clock.now_ms()
+                len(values), self._judge, columnar, records, force, self._context.clock.now_ms()
             )
         if judged is None:
-            return [await self._one(record, now_s, force, end) for record in records]
+            return [await self._one(record, now_s, force, seen=False) for record in records]
         arrivals: list[EventArrived | Refused] = [*self._arrivals(records, now_s, *judged)]
         for place in judged[0].suspects:
-            arrivals[place] = await self._one(records[place], now_s, force, None)
+            arrivals[place] = await self._one(records[place], now_s, force, seen=True)
         return arrivals
 
     def _judge(
-        self, columnar: Columnar, records: Sequence[Record], force: InForce, end: int, now_ms: int
+        self, columnar: Columnar, records: Sequence[Record], force: InForce, now_ms: int
     ) -> tuple[Judged, Any] | None:
         """The batch as judged, and as it may be kept."""
         batch = columnar.decode([record.value for record in records])
@@ -87,7 +85,7 @@ class EventReader:
         sizes = [len(record.value or b"") for record in records]
         received_ms = [record.timestamp_ms for record in records]
         judged = self._columns.judge(batch, sizes, received_ms=received_ms, learned=force.rules)
-        self._judgements.see(records, batch, force.learned, end)
+        self._judgements.see(records, batch, force.learned)
         judged = replace(judged, values=self._inputs.columns(batch))
         if self._personal is not None:
             batch = self._hidden.columns(batch, now_ms, judged.suspects)
@@ -112,15 +110,15 @@ class EventReader:
             for (record, event_id, entity, time_ms, row), fact, value in zip(found, facts, kept, strict=True)
         ]
 
-    async def _one(self, record: Record, now_s: float, force: InForce, end: int | None) -> EventArrived | Refused:
-        """One record by itself. ``end`` of None: the judgements know it already."""
+    async def _one(self, record: Record, now_s: float, force: InForce, *, seen: bool) -> EventArrived | Refused:
+        """One record by itself. ``seen``: the judgements know it already."""
         project = self._context.project
         values: dict[str, Any] | None = None
         event_id: str | None = None
         try:
             values = await self._context.codec.decode_record(record.value, self._schema)
-            if end is not None:
-                self._judgements.see_one(record, values, force.learned, end)
+            if not seen:
+                self._judgements.see_one(record, values, force.learned)
             identity = identify(project, values)
             event_id = identity.event_id
             check_size(len(record.value or b""), self._largest)
@@ -131,8 +129,8 @@ class EventReader:
                 kept = await self._in_thread(self._hidden.record, values, self._context.clock.now_ms())
                 recorded = self._context.codec.encode_record(self._topic, kept)
         except ContractError as error:
-            if values is None and end is not None:
-                self._judgements.see_one(record, None, force.learned, end)
+            if values is None and not seen:
+                self._judgements.see_one(record, None, force.learned)
             return Refused(record, error.reason, safe_message(error, self._personal, values), event_id)
         facts = {name: kept.get(name) for name in self._facts} if self._facts else None
         entity = identity.entity if self._personal is None else str(kept[project.event.entity])

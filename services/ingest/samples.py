@@ -27,6 +27,11 @@ class Run:
         self.time_ms = np.fromiter((one.time_ms for one in self.arrivals), np.int64, len(decided))
 
     @property
+    def event_offsets(self) -> NDArray[np.int64]:
+        """The source offset of each event, in order."""
+        return np.fromiter((one.origin.offset for one in self._events), np.int64, len(self._events))
+
+    @property
     def flags(self) -> Counter[str]:
         """How many samples carry each flag."""
         return Counter(flag for one in self._events for flag in one.flags)

@@ -112,4 +112,5 @@ def meaning(project: Project) -> str:
     """Content hash of what a saved state depends on, the features themselves aside."""
     parts = project.model_dump(mode="json", include={"event", "label", "expectations", "dedupe"})
     kept = project.data.model_dump(mode="json", include={"late", "entities"})
-    return hashlib.sha256(json.dumps([parts, kept], sort_keys=True).encode()).hexdigest()[:16]
+    hidden = project.personal.fields if project.personal else ()
+    return hashlib.sha256(json.dumps([parts, kept, hidden], sort_keys=True).encode()).hexdigest()[:16]

@@ -17,6 +17,7 @@
 
 import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -86,7 +87,7 @@ class Sequence:
         self._remembered = project.dedupe.events
         expire_s = project.data.entities.expire_after_s
         self._expire_ms = None if expire_s is None else 1000 * expire_s
-        self._memory = Memory(seen={fields: {} for fields in combinations})
+        self._memory = Memory(seen={fields: OrderedDict() for fields in combinations})
         self._newest_digest: dict[tuple[str, ...], tuple[Any, bytes | None]] = dict.fromkeys(combinations, (None, None))
 
     # ---- judging -----------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ class Sequence:
             seen.pop(digest, None)  # one that comes again is the newest again
             seen[digest] = None
             if len(seen) > self._remembered:
-                del seen[next(iter(seen))]
+                seen.popitem(last=False)
         memory.newest_ms = time_ms if memory.newest_ms is None else max(memory.newest_ms, time_ms)
         memory.rows += 1
         if memory.rows % EXPIRE_EVERY_ROWS == 0:

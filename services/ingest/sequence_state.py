@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,9 +26,9 @@ Known = tuple[int, tuple[float | None, ...]]
 
 @dataclass(slots=True)
 class Memory:
-    """``seen`` has the digests of each combination of fields, oldest first: a dictionary keeps their order."""
+    """``seen``: the digests of each combination of fields, oldest first. A plain dict that shrinks in front is slow."""
 
-    seen: dict[tuple[str, ...], dict[bytes, None]]
+    seen: dict[tuple[str, ...], OrderedDict[bytes, None]]
     entities: dict[str, Known] = field(default_factory=dict)
     newest_ms: int | None = None
     rows: int = 0
@@ -76,7 +77,7 @@ def _merge(
 ) -> Memory:
     if len({(part["newest_ms"], part["rows"]) for part in parts}) != 1:
         raise ValueError("the parts were not saved together")
-    memory = Memory({fields: {} for fields in combinations}, {}, parts[0]["newest_ms"], parts[0]["rows"])
+    memory = Memory({fields: OrderedDict() for fields in combinations}, {}, parts[0]["newest_ms"], parts[0]["rows"])
     for part in parts:
         for name, newest_ms, *values in part.get("entities", ()):
             if len(values) != width:
@@ -88,7 +89,7 @@ def _merge(
             memory.seen[combinations[part["combination"]]].update(dict.fromkeys(digests))
     for fields, seen in memory.seen.items():
         newest = itertools.islice(seen, max(0, len(seen) - remembered), None)
-        memory.seen[fields] = dict.fromkeys(newest)
+        memory.seen[fields] = OrderedDict.fromkeys(newest)
     return memory
 
 

@@ -181,9 +181,12 @@ def _run(state: State, event: TrainingRunChanged) -> State:
 
 
 def _veto(state: State, event: DataQualityJudged) -> State:
-    vetoed = dict.fromkeys(state.vetoes.get(event.partition, ()))  # in their order, each once
-    vetoed[event.from_offset, event.until_offset] = None
-    return replace(state, vetoes={**state.vetoes, event.partition: tuple(vetoed)})
+    known, low, high = state.vetoes.get(event.partition, ()), event.from_offset, event.until_offset
+    if known and known[-1][0] <= low <= known[-1][1]:  # as it is while a fault lasts
+        known, low, high = known[:-1], known[-1][0], max(high, known[-1][1])
+    elif (low, high) in known:
+        return state
+    return replace(state, vetoes={**state.vetoes, event.partition: (*known, (low, high))})
 
 
 def decide(state: State, policy: Policy) -> Begin | Repeat | None:
@@ -263,8 +266,8 @@ def _opening(
 ) -> TrainingRunChanged:
     rows, holdout = len(window.rows), policy.training.holdout_rows
     excluded = () if state is None else _excluded(state, window.ranges)
-    snapshots = () if state is None else tuple(state.snapshots.values())
-    snapshot = max(snapshots, key=lambda one: one.taken_at_ms, default=None)
+    snapshots = {} if state is None else state.snapshots
+    snapshot = max(snapshots.values(), key=lambda one: one.taken_at_ms, default=None)
     return TrainingRunChanged(
         run_id=run_id_of(policy, window.ranges, excluded),
         model=policy.model,
@@ -281,11 +284,23 @@ def _opening(
         changed_at_ms=now_ms,
         excluded=excluded,
         snapshot_id=snapshot.snapshot_id if snapshot else None,
-        table_version=snapshot.table_version if snapshot else None,
+        table_version=_table_version(snapshots, window.ranges),
         rows_sha256=window.sha256 if window.rows else None,
         config_hash=policy.config_hash,
         lock_hash=policy.lock_hash,
     )
+
+
+def _table_version(snapshots: Mapping[int, DataSnapshotTaken], ranges: Sequence[OffsetRange]) -> int | None:
+    """A version of the lake's table that holds all of the ranges; None if no snapshot says so."""
+    known = [snapshots.get(part.partition) for part in ranges]
+    versions = [
+        snapshot.table_version
+        for part, snapshot in zip(ranges, known, strict=True)
+        if snapshot is not None and snapshot.ranges[0].until_offset >= part.until_offset
+    ]
+    found = [version for version in versions if version is not None]
+    return max(found) if ranges and len(found) == len(ranges) else None
 
 
 def _excluded(state: State, ranges: Sequence[OffsetRange]) -> tuple[OffsetRange, ...]:

@@ -44,8 +44,8 @@ FOLDED: Mapping[str, type[Event]] = {
     topics.MODEL_VERSIONS.suffix: ModelVersionChanged,
     RUNS: TrainingRunChanged,
     topics.RETRAIN_REQUESTS.suffix: RetrainModel,
-    topics.DATA_QUALITY.suffix: DataQualityJudged,
     topics.DATA_SNAPSHOTS.suffix: DataSnapshotTaken,
+    topics.DATA_QUALITY.suffix: DataQualityJudged,  # last: a veto is on the log before what it must keep from training
 }
 
 

@@ -1,5 +1,6 @@
 """What ingest shall expect of events bound for a new version: learned from the events behind its training rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 from millrace.bus.tasks import InThread
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import ContractError
-from millrace.contracts.events import ExpectationsLearned, FieldExpectation, TrainingRunChanged
+from millrace.contracts.events import ExpectationsLearned, FieldCorrelation, FieldExpectation, TrainingRunChanged
 from millrace.contracts.project import Project
 from millrace.contracts.schemas import Schema
 from millrace.expectations.learn import learn
@@ -18,7 +19,10 @@ from millrace.telemetry.log import get_logger
 from services.trainer.train.window import Window
 
 log = get_logger(__name__)
-CATEGORIES_BYTES = 20_000  # of one field; forty such fields still fit into a record
+# What is learned has to fit into one record of 1 MB: 2,000 fields take 400 kB, 1,000 pairs 100 kB at most.
+FIELDS_MAX = 2_000
+CATEGORIES_BYTES = 300_000
+CORRELATIONS_MAX = 1_000
 
 
 class Learner:
@@ -56,14 +60,27 @@ class Learner:
             artifact_sha256=artifact_sha256,
             feature_set=started.feature_set,
             rows=len(events),
-            fields=tuple(_bounded(field) for field in found),
-            correlations=correlations,
+            fields=bounded(found),
+            correlations=strongest(correlations),
             events_per_hour=learn_volume(times_ms) if events else None,
             learned_at_ms=now_ms,
         )
 
 
-def _bounded(field: FieldExpectation) -> FieldExpectation:
-    """Without its categories, if they would fill the record: so many long texts are no set to hold anything to."""
-    size = sum(len(text.encode()) for text in field.categories)
-    return field if size <= CATEGORIES_BYTES else field.model_copy(update={"categories": (), "category_shares": ()})
+def bounded(fields: Sequence[FieldExpectation]) -> tuple[FieldExpectation, ...]:
+    """As many fields, and as many of their sets of categories, the smallest first, as fit into one record."""
+    sizes = {field.name: sum(len(text.encode()) + 10 for text in field.categories) for field in fields[:FIELDS_MAX]}
+    left, kept = CATEGORIES_BYTES, set[str]()
+    for name, size in sorted(sizes.items(), key=lambda item: item[1]):
+        left -= size
+        if left >= 0:
+            kept.add(name)
+    if dropped := sorted(field.name for field in fields if field.name not in kept):
+        log.warning("too much to be learned: no expectation, or no categories, of these", fields=dropped)
+    bare = {"categories": (), "category_shares": ()}
+    return tuple(field if field.name in kept else field.model_copy(update=bare) for field in fields[:FIELDS_MAX])
+
+
+def strongest(pairs: Sequence[FieldCorrelation]) -> tuple[FieldCorrelation, ...]:
+    """The pairs of fields that move together most closely, as many as fit."""
+    return tuple(sorted(pairs, key=lambda pair: -abs(pair.value))[:CORRELATIONS_MAX])

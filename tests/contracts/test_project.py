@@ -119,3 +119,10 @@ def test_a_time_that_is_none_is_refused_before_anything_runs(tmp_path, kind):
     (tmp_path / "event.avsc").write_text(json.dumps(schema))
     with pytest.raises(ProjectError, match=r"event.time: 'at' is .* use long with one of .*timestamp-millis"):
         load_project(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["id", "who", "at"])
+def test_a_null_share_is_for_what_an_event_may_lack(tmp_path, field):
+    """Nothing is compared of what names an event: said here, not by ingest at its start."""
+    with pytest.raises(ProjectError, match=rf"null_share is for one of \['x'\], not for '{field}'"):
+        tiny_project(tmp_path, expectations=[{"kind": "null_share", "field": field, "most": 0.1}])

@@ -227,3 +227,13 @@ def test_in_a_backlog_a_label_waits_for_its_event(project):
     names = short(outcomes)
     assert ["l40", "l80"] == [name for name in names if not name.startswith("e")]
     assert names.index("e40") < names.index("l40") < names.index("e41")
+
+
+def test_an_id_that_the_log_has_twice_is_remembered_once(tmp_path):
+    """As after ``dedupe.events`` was raised: the log is read with a longer memory than it was written with."""
+    state = State(tiny_project(tmp_path, dedupe={"events": 1000}))
+    for number in [1, *range(2, 900), 1, *range(900, 2500)]:
+        state.replay_event(f"e{number}", "w", number)
+    state.offer_events([event(1), event(2499)])
+
+    assert advance(state, 1.0) == ["e1", "duplicate-event"]

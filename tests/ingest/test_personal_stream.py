@@ -14,10 +14,12 @@ from millrace.bus.deadletter import own_headers, why
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import ProjectError
+from millrace.contracts.events import FieldExpectation
 from millrace.contracts.project import load_project
 from millrace.stores.subject_keys import CHECK_EVERY_MS, SubjectKeys
 from services.ingest.pseudonyms import pseudonym
 from services.ingest.shell import IngestService
+from tests.ingest.test_expected import deploy, learned, say
 from tests.ingest.test_pseudonyms import ADA, BAD, SCHEMA, SECRETS
 from tests.support import EPOCH_MS, MINUTE_MS, World, running, tiny_project, until
 
@@ -171,3 +173,24 @@ async def test_without_a_key_store_it_does_not_start(world: World) -> None:
     """Better no ingest than one that writes persons in the clear."""
     with pytest.raises(ProjectError, match="a key store is needed"):
         IngestService(world.context(), max_records=50, trace_share=0.0)
+
+
+async def test_what_was_learned_before_a_field_became_personal_gives_nothing_away(
+    world: World, keys: SubjectKeys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A champion still knows the categories; windows are told without any value, and so is the log."""
+    city = FieldExpectation(
+        name="city", kind="TEXT", missing_share=0.0, min=None, max=None, mean=None, std=None, quantiles=(),
+        categories=("Rom", "Bonn"), category_shares=(0.5, 0.5),
+    )  # fmt: skip
+    await say(world, topics.EXPECTATIONS, learned().model_copy(update={"fields": (city,)}))
+    await deploy(world)
+    rules = world.project.data.quality.window_rows
+    events = [{"id": f"e{n}", "city": "Secretville" if n % 2 else None, "at": EPOCH_MS + n} for n in range(rules + 20)]
+    await send(world, *events)
+    async with ingest(world, keys):
+        judged = await world.until(topics.DATA_QUALITY, 1)
+    told = [str(value) for row in (topics.DATA_QUALITY, topics.ALERTS) for value in await world.values(row)]
+
+    assert ["missing-share"] == [one["check"] for one in judged]
+    assert [] == [text for text in [*told, *capsys.readouterr().out.splitlines()] if "Secretville" in text]

@@ -4,10 +4,15 @@ import contextlib
 
 import pytest
 
-from millrace.bus.types import OutRecord
+from millrace.bus.memory import MemoryLog
+from millrace.bus.types import OutRecord, TopicPartition
 from millrace.contracts import topics
+from millrace.contracts.events import FeatureProfile
 from millrace.contracts.project import Project
+from millrace.contracts.registry_client import LocalSchemas
+from services.ingest.announcing import Announcer
 from services.ingest.lane import IngestLane
+from services.ingest.rows import SnapshotDue
 from services.ingest.saving import Saved, StateTopic
 from services.ingest.shell import IngestService
 from tests.support import EPOCH_MS, MINUTE_MS, World, running, tiny_project, until
@@ -97,21 +102,83 @@ async def test_a_saving_of_another_project_is_not_believed(tmp_path, capsys):
 
 @pytest.mark.parametrize("frame", [b"", b"no frame", b"\0" * 1000])
 async def test_damaged_parts_are_left_aside(tmp_path, frame, capsys):
-    """A part that cannot be read costs time, never a wrong feature."""
+    """A part that cannot be read costs time, never a wrong feature, nor a record read twice, older than any id."""
     world = await World.create(project_of(tmp_path))
-    await feed(world, 0, 50)
+    await feed(world, 0, 1100)
     async with ingest(world):
-        await world.until(topics.SAMPLES, 100)
+        await world.until(topics.SAMPLES, 2200)
+    end = (await world.transport().bounds(world.topic(topics.SAMPLES), 0)).end
     context = world.context("ingest")
     await context.codec.prepare(world.project, topics.FEATURE_STATE)
-    records = StateTopic(context, 0).records(Saved(100, 0, {"rows": [frame], "rules": [], "announce": [b"[]"]}), 1)
+    records = StateTopic(context, 0).records(Saved(end, 0, {"rows": [frame], "rules": [], "announce": [b"[]"]}), 1)
     await (await world.transport().producer("vandal")).commit(records)
-    await feed(world, 50, 60)
+    await feed(world, 1100, 1110)
     async with ingest(world):
-        samples = await world.until(topics.SAMPLES, 120)
+        samples = await world.until(topics.SAMPLES, 2220)
+    features = {sample["event_id"]: sample["features"] for sample in samples if sample["kind"] == "EVENT"}
 
     assert "saved state is of no use" in capsys.readouterr().out
-    assert (50 * 7 % 17 - 8) in [s["features"][0] for s in samples if s["event_id"] == "e50" and s["kind"] == "EVENT"]
+    assert 2220 == len(samples)
+    assert [] == await world.records(topics.DEAD_LETTERS)
+    assert float(1100 * 7 % 17 - 8) == features["e1100"][0]
+
+
+async def test_many_short_lives_save_too(tmp_path):
+    """What a life has read again counts for the next saving: recovery does not grow with the number of restarts."""
+    world = await World.create(project_of(tmp_path))
+    for start in range(0, 480, 60):
+        await feed(world, start, start + 60)
+        async with ingest(world):
+            await world.until(topics.SAMPLES, 2 * (start + 60))
+    saved = {one["until_offset"] for one in await world.values(topics.FEATURE_STATE)}
+
+    assert len(saved) >= 3
+    assert max(saved) > 600
+
+
+async def test_a_saving_that_retention_has_overtaken_is_not_believed(tmp_path, capsys):
+    """What is left of the log is the state then, and it is said loudly."""
+    world = await World.create(project_of(tmp_path))
+    await feed(world, 0, 250)
+    async with ingest(world):
+        await world.until(topics.SAMPLES, 500)
+    newest = max(one["until_offset"] for one in await world.values(topics.FEATURE_STATE))
+    world.log.delete_before(TopicPartition(world.topic(topics.SAMPLES), 0), newest + 10)
+    left = len(await world.records(topics.SAMPLES))
+    await feed(world, 250, 251)
+    async with ingest(world):
+        await until(lambda: world.records(topics.SAMPLES), left + 2)
+
+    assert "retention has removed samples that were not in the saved state" in capsys.readouterr().out
+
+
+def test_what_waits_for_the_lake_for_long_still_fits_into_records(tmp_path):
+    """The newest snapshots are kept, cut into frames; of another version they are refused."""
+    profile = tuple(
+        FeatureProfile(name=f"feature_{at}", mean=1 / 3, std=1 / 7, min=-1.5, max=2.5, missing_share=0.1)
+        for at in range(600)
+    )
+    context = World(project_of(tmp_path), LocalSchemas(), MemoryLog()).context("ingest")
+    announcer, again = Announcer(context, 0, Away()), Announcer(context, 0, Away())
+    for number in range(1, 100):
+        announcer.add(SnapshotDue(number, number, number, 0, 0, profile), number)
+    frames = announcer.save()
+    again.restore(frames)
+
+    assert max(map(len, frames)) <= 400_000
+    assert frames == again.save()
+    assert [] == again.take(1), "the lake has none of them"
+    with pytest.raises(ValueError, match="version 9"):
+        again.restore([b'{"version": 9, "waiting": []}'])
+
+
+class Away:
+    """A lake that has nothing yet."""
+
+    position, version = 0, None
+
+    def hurry(self, until_offset):
+        """It cannot."""
 
 
 async def test_only_a_whole_saving_counts(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from millrace.contracts import topics
 from millrace.contracts.events import (
     DataQualityJudged,
     DataSnapshotTaken,
@@ -15,6 +16,7 @@ from millrace.contracts.events import (
 )
 from millrace.contracts.project import Training
 from services.trainer import core, endings
+from services.trainer.journal import FOLDED
 from services.trainer.train.window import Row, Window
 
 SAMPLES = "s-samples"
@@ -357,6 +359,7 @@ def test_a_veto_is_in_the_run_that_it_concerns():
     plain = core.open_or_refuse(folded(snapshot(100)), POLICY, begin, window(100), 1)
 
     assert {0: ((150, 250), (300, 400))} == state.vetoes
+    assert {0: ((150, 280),)} == folded(judged(150, 250), judged(250, 270), judged(260, 280)).vetoes
     assert [(150, 200)] == [(part.from_offset, part.until_offset) for part in opened.excluded]
     assert opened.run_id != plain.run_id
     assert () == plain.excluded
@@ -368,3 +371,17 @@ def test_a_run_names_the_snapshot_and_the_hash_of_its_rows():
     opened = core.open_or_refuse(state, POLICY, core.decide(state, POLICY), rows, 1)
 
     assert ("s/0/100", rows.sha256) == (opened.snapshot_id, opened.rows_sha256)
+
+
+def test_the_table_version_is_one_that_has_all_rows():
+    """A run that reaches beyond its snapshots names none."""
+    state = folded(snapshot(100).model_copy(update={"table_version": 4}))
+    begin = core.decide(state, POLICY)
+
+    assert 4 == core.open_or_refuse(state, POLICY, begin, window(100), 1).table_version
+    assert core.open_or_refuse(state, POLICY, begin, window(101), 1).table_version is None
+
+
+def test_vetoes_are_read_after_the_snapshots_that_they_belong_to():
+    """A veto that is on the log before a snapshot is known when the snapshot is answered."""
+    assert topics.DATA_QUALITY.suffix == list(FOLDED)[-1]

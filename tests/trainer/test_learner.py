@@ -3,6 +3,8 @@
 from millrace.bus.tasks import inline
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
+from millrace.contracts.events import FieldCorrelation, FieldExpectation
+from services.trainer import learner
 from services.trainer.learner import Learner
 from services.trainer.train.window import Row, Window
 from tests.support import EPOCH_MS, MINUTE_MS, World, tiny_project
@@ -46,3 +48,20 @@ async def test_a_run_that_succeeds_publishes_what_it_learned(tmp_path):
     )
     assert ended["rows_sha256"] == started["rows_sha256"] is not None
     assert None not in (started["config_hash"], started["lock_hash"])
+
+
+async def test_what_is_learned_of_very_much_fits_into_a_record(tmp_path):
+    """The strongest pairs and the smallest sets of categories; of fields beyond the limit nothing."""
+    many = [
+        FieldExpectation(
+            name=f"field_{at}", kind="TEXT", missing_share=0.0, min=None, max=None, mean=None, std=None, quantiles=(),
+            categories=tuple(f"{at}-{number}-{'x' * 40}" for number in range(400)), category_shares=(0.0025,) * 400,
+        )
+        for at in range(2500)
+    ]  # fmt: skip
+    kept = learner.bounded(many)
+    pairs = [FieldCorrelation(first="a", second=str(at), value=at / 10_000 - 0.9) for at in range(9_000)]
+
+    assert learner.FIELDS_MAX == len(kept)
+    assert 0 < sum(len(str(field.categories)) for field in kept) < 500_000
+    assert [str(at) for at in range(1000)] == [pair.second for pair in learner.strongest(pairs)]

@@ -84,6 +84,7 @@ class Tail:
 
     def extend(self, start: int, samples: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Take in the records from ``start`` up to what was read before, as (offset, record) in offset order."""
+        excluded = [(low, high) for low, high in self._excluded if low < self.read_from and start < high]
         for offset, sample in reversed(list(samples)):
             if sample["kind"] == "LABEL":
                 self._labels.setdefault(sample["event_id"], sample["label"])  # the newest truth is met first
@@ -92,7 +93,7 @@ class Tail:
             if sample["feature_set"] != self._feature_set:
                 continue
             self.frontier = min(self.frontier, sample["time_ms"])
-            if label is None or sample.get("flags") or any(low <= offset < high for low, high in self._excluded):
+            if label is None or sample.get("flags") or any(low <= offset < high for low, high in excluded):
                 continue
             self.rows.append(
                 Row(int(self.frontier), self.partition, offset, sample["features"], label, sample.get("event"))
