@@ -192,7 +192,7 @@ async def test_subjects_are_quoted(registry: SchemaRegistry) -> None:
 @pytest.mark.broker
 async def test_confluents_own_client_understands_us(registry: SchemaRegistry, broker: Any) -> None:
     """Its serializer's bytes are an event to us, its deserializer reads ours: ids and framing are the standard's."""
-    from confluent_kafka.schema_registry import SchemaRegistryClient
+    from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
     from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
     from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -203,7 +203,8 @@ async def test_confluents_own_client_understands_us(registry: SchemaRegistry, br
 
     def theirs() -> tuple[bytes, dict[str, Any]]:
         with SchemaRegistryClient({"url": broker.schema_registry_url}) as client:
-            written = AvroSerializer(client, json.dumps(LABEL))(label.to_record(), context)
+            conf = {"subject.name.strategy": topic_subject_name_strategy}
+            written = AvroSerializer(client, json.dumps(LABEL), conf=conf)(label.to_record(), context)
             return written, AvroDeserializer(client)(codec.encode("theirs", label), context)
 
     written, read = await asyncio.to_thread(theirs)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -40,7 +40,11 @@ class Upstream:
         self._producer = Producer(
             {"bootstrap.servers": running.bootstrap_servers, "partitioner": "murmur2_random", "linger.ms": 5}
         )
-        options = {"auto.register.schemas": False, "use.latest.version": True}
+        options = {
+            "auto.register.schemas": False,
+            "use.latest.version": True,
+            "subject.name.strategy": topic_subject_name_strategy,  # as README says
+        }
         self._serializers = {topic: AvroSerializer(registry, conf=options) for topic in (EVENTS, LABELS)}
         self._file = DatasetFile(running.project)
 
