@@ -51,7 +51,9 @@ class Learner:
         personal = frozenset(self._project.personal.fields if self._project.personal else ())
         plain = plain_types(self._project.event_schema)
         table = pa.Table.from_pylist([{name: event[name] for name in plain} for event in events])
-        found, correlations = await self._in_thread(learn, table, skip=skipped, personal=personal)
+        found, correlations = (
+            await self._in_thread(learn, table, skip=skipped, personal=personal) if events else ((), ())
+        )
         times_ms = np.array([event[fields.time] * self._project.time_to_ms for event in events]).astype(np.int64)
         return ExpectationsLearned(
             expectations_id=f"expectations/{started.run_id}",

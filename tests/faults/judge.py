@@ -38,7 +38,7 @@ def aborted(scene: Scene, topic: str) -> list[Seen]:
 
 @dataclass
 class Books:
-    """What is in the log at the end: records as seen, and decoded where they are Avro of ours."""
+    """What is in the log at the end: records as seen, decoded where they are Avro, the event in a sample too."""
 
     samples: list[tuple[Seen, dict[str, Any]]]
     predictions: list[tuple[Seen, dict[str, Any]]]
@@ -52,6 +52,8 @@ class Books:
             [(one, decode(one.value)) for one in everything(scene, scene.topic(row))]
             for row in (topics.SAMPLES, topics.PREDICTIONS)
         )
+        for _, value in samples:
+            value["event"] = None if value["event"] is None else decode(value["event"])
         return cls(samples, predictions, everything(scene, scene.topic(topics.DEAD_LETTERS)))
 
 
@@ -138,7 +140,6 @@ def _each_sample_is_predicted_once(books: Books, scoring_from: Mapping[int, int]
 
 def _features_are_as_defined(scene: Scene, books: Books) -> None:
     """Computed again, one row after the other, from the events in the samples and the labels between them."""
-    decode = Decoder(scene)
     entities: dict[tuple[int, str], EntityFeatures] = {}
     for seen, value in books.samples:
         known = (seen.partition, value["entity"])
@@ -147,7 +148,7 @@ def _features_are_as_defined(scene: Scene, books: Books) -> None:
         if value["kind"] == "LABEL":
             entities[known].label(value["label"])
             continue
-        expected = entities[known].row(decode(value["event"]), value["time_ms"])
+        expected = entities[known].row(value["event"], value["time_ms"])
         assert repr(list(expected)) == repr(value["features"]), f"sample {seen.partition}/{seen.offset}"
 
 

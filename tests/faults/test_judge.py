@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
+from millrace.contracts.feature_spec import Difference
 from millrace.contracts.topics import TopicRow
 from tests.faults.feed import Sent
 from tests.faults.judge import Books, judge
 from tests.faults.readers import Seen
 
 EVENTS = 6
+FEATURES = (Difference(name="d", kind="difference", field="x"),)
 SCENE: Any = SimpleNamespace(
-    topic=lambda row: f"tiny-{row.suffix}" if isinstance(row, TopicRow) else row, project=SimpleNamespace(partitions=1)
+    topic=lambda row: f"tiny-{row.suffix}" if isinstance(row, TopicRow) else row,
+    project=SimpleNamespace(partitions=1, features=FEATURES),
 )
 
 
@@ -26,7 +29,8 @@ def seen(offset: int, *headers: tuple[str, str]) -> Seen:
 def sample(offset: int) -> dict[str, Any]:
     """The sample of the event at this offset."""
     place = {"source_topic": "tiny-events", "source_partition": 0, "source_offset": offset}
-    return {"kind": "EVENT", "event_id": f"e{offset}", "entity": "w", **place}
+    worth = {"time_ms": offset, "event": {"x": offset**2}, "features": [2.0 * offset - 1 if offset else float("nan")]}
+    return {"kind": "EVENT", "event_id": f"e{offset}", "entity": "w", **place, **worth}
 
 
 def prediction(offset: int) -> dict[str, Any]:
@@ -68,6 +72,8 @@ FAULTS: dict[str, Callable[[Books], object]] = {
     "predictions out of order": swapped,
     "a sample lost": lambda books: books.samples.pop(2),
     "a sample twice": lambda books: books.samples.append((seen(9), sample(0))),
+    "an entity's history forgotten": lambda books: books.samples[3][1].update(features=[float("nan")]),
+    "a row of an entity known twice": lambda books: books.samples[3][1].update(features=[0.0]),
     "a dead letter lost": lambda books: books.letters.pop(),
     "a dead letter twice": lambda books: books.letters.append(books.letters[0]),
 }
