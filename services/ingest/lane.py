@@ -79,7 +79,7 @@ class IngestLane:
         self._samples = topic_name(topics.SAMPLES, project)
         self._dead_letters = topic_name(topics.DEAD_LETTERS, project)
         self._saving = StateTopic(context, number)
-        self.is_behind = False  # the last fetch brought as much as it may: there is more
+        self.is_behind = False  # there were more events when it last fetched some
         self._reset()
 
     def _reset(self) -> None:
@@ -188,7 +188,7 @@ class IngestLane:
         """
         if self._stop is not None:
             raise self._stop
-        self.is_behind = len(records) >= self._means.max_records
+        self.is_behind = not caught_up[self._events]
         now_s = self._context.clock.monotonic_s()
         events = [record for record in records if record.topic == self._events]
         labels = [record for record in records if record.topic == self._labels]
