@@ -63,7 +63,8 @@ def demo_table(report: dict[str, object]) -> str:
     assert isinstance(latency, dict)
     assert isinstance(serving, dict)
     rows = [
-        ("events, all valid", f"{report['valid_events']:,}"),
+        ("events sent", f"{report['rows']:,}"),
+        ("of these refused", f"{report['dead_events']:,}"),
         ("before the first model", f"{report['events_before_first_model']:,}"),
         ("predictions", f"{report['predictions']:,}"),
         ("missing, doubled", f"{report['missing_predictions']}, {report['duplicate_predictions']}"),
@@ -84,9 +85,11 @@ def data_table(report: dict[str, Any]) -> str:
     for name, seen in report["faults"].items():
         by = ", ".join(f"{count:,} {rule}" for rule, count in seen["caught_by"].items())
         lines.append(f"| {name.replace('_', ' ')} | {seen['injected']:,} | {seen['caught']:,} | {by} |")
+    before, among = report["latency_before"]["p50_ms"], report["latency_during"]["p50_ms"]
     said = (
         f"False rejections on the clean stream: {report['false_rejection_share']:.3%}. Bad rows in training: "
-        f"{report['bad_rows_in_training']:,}. Good rows held up: {report['good_rows_held_up']:,}."
+        f"{report['bad_rows_in_training']:,}. Good rows lost or doubled: {report['good_rows_held_up']:,}. A good row's "
+        f"prediction took {before:,.0f} ms before the faults and {among:,.0f} ms among them (medians)."
     )
     lines += ["", said]
     return "\n".join(lines)

@@ -25,6 +25,7 @@ from millrace.cli.erase_evidence import evidence, record
 from millrace.cli.erase_remains import remains
 from millrace.cli.erase_show import Erased, Plan, Target, report, show_end, show_plan
 from millrace.cli.erase_survey import Found, Rows, survey
+from millrace.cli.lake_option import lake_option
 from millrace.cli.options import address_options, json_option, project_argument
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import ProjectError
@@ -57,17 +58,21 @@ class Parts:
     help="Why, in words; kept in the audit log for ever, so it must not name the person.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before the key is destroyed.")
-@click.option("--keys", metavar="URL", help="SQLAlchemy URL of the key store; default subject-keys.db in --data.")
+@click.option(
+    "--keys",
+    metavar="URL",
+    help="SQLAlchemy URL of the key store; default MILLRACE_SUBJECT_KEYS_URL, or subject-keys.db in --data.",
+)
 @click.option(
     "--pepper-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File with ingest's MILLRACE_PEPPER; default subject-keys.pepper in --data, as ingest makes it.",
+    help="File with ingest's pepper; default MILLRACE_PEPPER, or subject-keys.pepper in --data, as ingest makes it.",
 )
-@click.option("--lake", metavar="FOLDER|URL", help="The lake's root; the folder lake under --data if left out.")
+@lake_option
 @address_options
 @json_option
 def command(
-    project: Path, subject: str, reason: str, keys: str | None, pepper_file: Path | None, lake: str | None,
+    project: Path, subject: str, reason: str, keys: str | None, pepper_file: Path | None, lake_root: str | None,
     data: Path, bootstrap: str | None, schema_registry: str | None, *, yes: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Erase the person SUBJECT from PROJECT's stream: destroy their key, for ever.
@@ -89,7 +94,7 @@ def command(
         from millrace.cli.connect import connected
 
         async with connected(project, data, bootstrap, schema_registry) as clients:
-            rows = open_lake(clients.project, lake or str(data / "lake"))
+            rows = open_lake(clients.project, data, lake_root)
             parts = Parts(clients.project, personal, clients.transport, clients.codec, store, rows)
             found = await plan(parts, subject)
             if not as_json:
@@ -120,22 +125,40 @@ def personal_fields(project: Project) -> Personal:
 
 
 def open_keys(project: Project, data: Path, url: str | None, pepper_file: Path | None) -> SubjectKeys:
-    """The key store that ingest uses. Raises ``SubjectKeysError`` where there is none: an empty one knows nobody."""
+    """The key store that ingest uses, found as ingest finds it.
+
+    Raises ``SubjectKeysError`` where there is none: an empty one knows nobody.
+    """
+    from services.ingest.settings import Settings
+
+    settings = Settings(bootstrap_servers="", schema_registry_url="", project=project.folder, data=data)
+    given = None if pepper_file or settings.pepper is None else settings.pepper.get_secret_value()
     pepper_file = pepper_file or data / "subject-keys.pepper"
-    if not pepper_file.exists():
-        raise SubjectKeysError(f"there is no pepper file {pepper_file}: give ingest's with --pepper-file")
+    if given is None and not pepper_file.exists():
+        raise SubjectKeysError(
+            f"there is no pepper file {pepper_file}: give ingest's with --pepper-file, or set MILLRACE_PEPPER"
+        )
     file = (data / "subject-keys.db").absolute()
+    url = url or settings.subject_keys_url
     if url is None and not file.exists():
-        raise SubjectKeysError(f"there is no key store {file}: give ingest's with --keys")
-    return SubjectKeys(url or f"sqlite:///{file}", pepper_of(None, pepper_file), project.stream)
+        raise SubjectKeysError(
+            f"there is no key store {file}: give ingest's with --keys, or set MILLRACE_SUBJECT_KEYS_URL"
+        )
+    return SubjectKeys(url or f"sqlite:///{file}", pepper_of(given, pepper_file), project.stream)
 
 
-def open_lake(project: Project, root: str) -> Rows | None:
-    """The lake's table of the stream, or None if there is none."""
-    from millrace.stores.lake import Lake
+def open_lake(project: Project, data: Path, root: str | None) -> Rows | None:
+    """The stream's table, found as ingest finds it; None where the settings say ``off``, or it was never written."""
+    from millrace.cli import lake_option
+    from millrace.stores.lake import LakeError, LakeUnavailableError
 
-    lake = Lake(root, project.stream, project.data.lake)
-    return None if lake.version() is None else lake
+    try:
+        lake = lake_option.open_lake(project, data, root)
+        return None if lake.version() is None else lake
+    except LakeUnavailableError:
+        raise  # nothing is known about its rows, so nothing is erased yet
+    except LakeError:
+        return None
 
 
 async def plan(parts: Parts, subject: str) -> Plan:

@@ -65,6 +65,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         table.add_row("samples on the log", *_rows(found.samples))
         if found.lake is not None:
             table.add_row("rows in the lake", *_rows(found.lake))
+        else:
+            table.add_row("rows in the lake", "no lake was found: none are removed; --lake says where it is")
         table.add_row("data snapshots", str(len(found.snapshots)), _some(found.snapshots))
         runs = [f"{one.model} {one.run_id[:12]} {one.status}" for one in found.trained]
         table.add_row("training runs", str(len(runs)), _some(runs))

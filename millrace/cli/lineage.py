@@ -38,7 +38,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    r"""Show where WHAT came from, and what came of it.
+    """Show where WHAT came from, and what came of it.
 
     WHAT is a prediction id, a run id, a version (v3, or version 3), event:ID, or a place TOPIC/PARTITION/OFFSET in the
     stream's events, labels or samples, or the model's predictions.
@@ -49,7 +49,7 @@ def command(
     millrace lineage PROJECT event:row-000123
 
     What retention has removed from the samples log is looked for in the lake.
-    """
+    """  # noqa: D301  # the backslash is click's: keep these lines apart
 
     async def ask() -> "Graph":
         from millrace.cli.connect import connected

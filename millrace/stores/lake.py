@@ -142,8 +142,8 @@ class Lake:
         with self._lock, self._store.asking("an append"):
             try:
                 return self._append(rows, partition, from_offset, until_offset)
-            except BaseException:
-                self._newest = None  # whatever it was, the next append looks at everything afresh
+            except BaseException:  # whatever it was, the next append looks at everything afresh
+                self._newest = None
                 raise
 
     def _append(self, rows: Any, partition: int, from_offset: int, until_offset: int) -> int:

@@ -68,12 +68,12 @@ def check_expectations(
     here.
 
     Returns:
-        The flags that the sample must carry, such as ``unseen-category:day``: one for each rule with ``on: flag`` that
-        is broken.
+        The flags that the sample must carry, such as ``unseen-category:day``: one for each rule with ``action: flag``
+        that is broken.
 
     Raises:
-        ContractError: the first rule with ``on: reject`` that is broken, with the value seen. The value of a field that
-            the schema marks as personal is not shown.
+        ContractError: the first rule with ``action: reject`` that is broken, with the value seen. The value of a field
+            that the schema marks as personal is not shown.
     """
     personal = personal_fields(project.event_schema)
     for field in project.feature_fields:

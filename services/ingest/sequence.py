@@ -3,7 +3,7 @@
 - ``jump`` and ``monotone`` compare a record with what was admitted of its entity, ``unique`` with what was admitted in
   the partition, and the policy for late events (``data.late``) with the newest event time of the entity.
 - Only what was admitted is remembered. So where a jump rejects and the level of a field moves for good, every record
-  on the new level is rejected until the field comes back: ``on: flag`` is the choice for such a field.
+  on the new level is rejected until the field comes back: ``action: flag`` is the choice for such a field.
 - A value that is missing (null or NaN) is no jump and leaves the memory as it is. As in SQL, a combination of fields
   of which one is missing is never a repetition.
 - What was taken in is compared as it is: where fields are personal, hand over what the samples log has of them, the
