@@ -41,7 +41,7 @@ from millrace.local.embedded import start_embedded
 from millrace.telemetry import log
 
 NAMES = [row.name for row in ROWS]
-EXTRAS = ("latency", "cost")
+EXTRAS = ("latency", "cost", "trust")
 QUICK_EVENTS = 30_000
 REPORT_WIDTH = 140
 
@@ -87,6 +87,7 @@ def main(
         "ratios": report.ratios_of(rows),
         "latency_ms": found.get("latency", {}),
         "cost": found.get("cost", {}),
+        "trust": found.get("trust", {}),
     }  # fmt: skip
     write(folder, {"bench.json": json.dumps(made, indent=2) + "\n", "bench.svg": picture.draw(made)})
     show(console, made)
@@ -126,7 +127,7 @@ def run_rows(
 
 
 def run_extra(name: str, folder: Path, tell: Tell, *, quick: bool) -> Any:
-    """``latency`` or ``cost``; what went wrong instead, so that the table is not lost with it.
+    """``latency``, ``cost`` or ``trust``; what went wrong instead, so that the table is not lost with it.
 
     On a broker of its own, which has not to look after what all the rows left behind.
     """
@@ -152,6 +153,7 @@ def run_extra(name: str, folder: Path, tell: Tell, *, quick: bool) -> Any:
 QUICK_EXTRAS: dict[str, dict[str, Any]] = {
     "latency": {"rates": (200, 2_000), "seconds": 5, "warm_up_s": 2, "prime_s": 2},
     "cost": {"events": 20_000},
+    "trust": {"events": 60_000, "rounds": 1},
 }
 
 

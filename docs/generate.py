@@ -105,6 +105,10 @@ def bench_table(report: dict[str, Any]) -> str:
             lines.append(
                 f"| {name.replace('_', ' ')} | {float(rate):,.0f} | {seen['p50']:.0f} ms | {seen['p99']:.0f} ms |"
             )
+    lines += ["", "| ingest with | events/s | of plain | CPU µs/event |", "|---|---:|---:|---:|"]
+    for name, seen in report.get("trust", {}).items():
+        figures = f"{seen['median']:,} ({seen['min']:,} to {seen['max']:,}) | {seen['of_plain']:.0%} | {seen['cpu_us']:.1f}"
+        lines.append(f"| {name} | {figures} |")
     return "\n".join(lines)
 
 
