@@ -93,11 +93,19 @@ def _fields(project: Project) -> dict[str, _Field]:
         rule = rules.get(name)
         low = -1.0 if rule is None or rule.min is None else rule.min
         high = low + 2.0 if rule is None or rule.max is None else rule.max
+        if rule is None or rule.max is None:  # so that what a feature waits for happens
+            high = max([high, *(2 * above for above in _limits(project, name))])
         optional = '"null"' in text and not (rule is not None and rule.required)
         integral = any(f'"{kind}"' in text for kind in ("int", "long", "boolean"))
         texts = _texts(project, name) if needs[name] == "text" else ()
         found[name] = _Field(min(low, high), high, MISSING_SHARE if optional else 0.0, integral, texts)
     return found
+
+
+def _limits(project: Project, field: str) -> list[float]:
+    """Above which values of the field features look for it."""
+    named = [spec for spec in project.features if getattr(spec, "field", None) == field]
+    return [above for spec in named if (above := getattr(spec, "above", None)) is not None]
 
 
 def _texts(project: Project, field: str) -> tuple[str, ...]:

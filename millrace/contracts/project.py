@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from millrace.contracts.data_policy import DataPolicy
 from millrace.contracts.errors import ProjectError
@@ -64,10 +64,18 @@ class Label(_Section):
     delay_s: float = Field(ge=0)
     wait_ms: int = Field(1000, ge=0, le=600_000)
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: Any) -> Any:
+        if isinstance(value, list) and any(isinstance(one, bool) for one in value):
+            msg = f'YAML reads no and yes as truth values, got {value}; write them in quotes: ["no", "yes"]'
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> "Label":
         if self.task == "classification" and len(self.classes) < 2:
-            msg = f"classification needs at least two classes, got {list(self.classes)}; write classes: [no, yes]"
+            msg = f"classification needs at least two classes, got {list(self.classes)}; write classes: ['no', 'yes']"
             raise ValueError(msg)
         if self.task == "regression" and self.classes:
             msg = f"regression has no classes, got {list(self.classes)}; remove them"

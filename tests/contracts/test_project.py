@@ -126,3 +126,9 @@ def test_a_null_share_is_for_what_an_event_may_lack(tmp_path, field):
     """Nothing is compared of what names an event: said here, not by ingest at its start."""
     with pytest.raises(ProjectError, match=rf"null_share is for one of \['x'\], not for '{field}'"):
         tiny_project(tmp_path, expectations=[{"kind": "null_share", "field": field, "most": 0.1}])
+
+
+def test_classes_that_yaml_reads_as_truth_values_are_explained(tmp_path):
+    """No and yes are the likeliest names of all."""
+    with pytest.raises(ProjectError, match="YAML reads no and yes as truth values"):
+        tiny_project(tmp_path, label={"classes": [False, True]})

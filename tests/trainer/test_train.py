@@ -250,3 +250,12 @@ def test_pipeline_and_project_must_agree(tmp_path):
     for task, error in cases:
         with pytest.raises(FitError, match=error):
             run_task(task)
+
+
+def test_a_feature_without_a_single_value_is_named(tmp_path):
+    """Where an estimator cannot take it; what it says itself names nothing."""
+    task = task_of(project_with(tmp_path, BOOSTING))
+    task.train.x[:, 1] = np.nan
+
+    with pytest.raises(FitError, match=rf"{task.feature_names[1]} is missing in all 300 training rows"):
+        run_task(task)

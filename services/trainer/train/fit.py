@@ -30,7 +30,11 @@ def train(task: FitTask, build: Build) -> FitResult:
     _require_classes(task)
     estimator = build(task.seed)
     _require_kind(estimator, task)
-    estimator.fit(task.train.x, _target(task.train.y, task))
+    try:
+        estimator.fit(task.train.x, _target(task.train.y, task))
+    except ValueError as error:
+        _blame_the_empty(task, error)
+        raise
     artifact = export(estimator, task)
     classes = len(task.label.classes)
     scores = score(artifact, task.holdout.x, classes)
@@ -41,6 +45,16 @@ def train(task: FitTask, build: Build) -> FitResult:
         champion_metrics=_champion_metrics(task),
         checks=check(task, scores, differing(estimator, scores, task.holdout.x), metrics),
     )
+
+
+def _blame_the_empty(task: FitTask, error: ValueError) -> None:
+    """Some estimators take a feature without a single value, others end with words that name nothing."""
+    names = [name for name, column in zip(task.feature_names, task.train.x.T, strict=True) if np.isnan(column).all()]
+    if names:
+        raise FitError(
+            f"{error}; {', '.join(names)} is missing in all {len(task.train.x)} training rows, which this estimator "
+            "may not take: leave it out, or train on more rows"
+        ) from error
 
 
 def _champion_metrics(task: FitTask) -> dict[str, float]:
