@@ -139,7 +139,7 @@ class RefusalLimit:
 
     def admit(self, count: int) -> None:
         """So many records came that were all admitted: as :meth:`judge` of so many None, at no cost."""
-        self._taken = {}
+        self._rebuild()
         self._seen += count
         self._forget(self._seen - self._policy.window_rows)
 

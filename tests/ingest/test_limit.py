@@ -127,10 +127,13 @@ CUTS = st.lists(st.integers(0, 60), max_size=6)
 
 
 def in_batches(text: str, cuts: list[int], judge: RefusalLimit, start: int = 0) -> Breach | None:
-    """Judge the text from ``start`` on, cut at these places."""
+    """Judge the text from ``start`` on, cut at these places; what was admitted as a whole is only counted."""
     edges = sorted({start, len(text), *(cut for cut in cuts if start < cut < len(text))})
     for begin, end in pairwise(edges):
-        if found := judge.judge(outcomes(text[begin:end], begin)):
+        batch = outcomes(text[begin:end], begin)
+        if not any(batch):
+            judge.admit(len(batch))
+        elif found := judge.judge(batch):
             return found
     return None
 
@@ -192,3 +195,12 @@ def test_an_empty_log_is_an_empty_window() -> None:
     again.take([])
 
     assert again.judge(outcomes("xxxxx")) is None
+
+
+def test_a_restart_keeps_its_window_though_the_first_batch_is_clean() -> None:
+    """Counting admitted records does not stand in the way of what the log told before."""
+    again = limit()
+    again.take(judged("xxxxx"))
+    again.admit(1)
+
+    assert again.judge(outcomes("x", 6)).last == Refusal(6, "out-of-range")
