@@ -55,11 +55,6 @@ class Announcer:
         """Whether something can be announced now."""
         return any(self._in_lake(until) for _, until in self._waiting)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether something waits, be it for the lake."""
-        return bool(self._waiting)
-
     def add(self, due: SnapshotDue, until_offset: int) -> None:
         """The snapshot is complete with the samples below this offset."""
         self._waiting.append((due, until_offset))

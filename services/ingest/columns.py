@@ -17,12 +17,13 @@ from millrace.contracts.columnar import Columnar
 from millrace.contracts.project import Project
 from millrace.expectations.columns import EXACT, Columns, Mask, Plan
 from millrace.expectations.learned import LearnedRules
+from millrace.features.inputs import Inputs
 from services.ingest.admit import EARLIEST_MS, LATEST_MS, LONGEST_ID
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Events by the column; ``values`` has shape (events, fields). What stands in the rows of ``suspects`` is void."""
+    """Events by the column; ``values`` has shape (events, inputs). What stands in the rows of ``suspects`` is void."""
 
     event_id: list[str]
     entity: list[str]
@@ -32,11 +33,11 @@ class Judged:
 
 
 class EventColumns:
-    """How events of one project are judged by the column. ``fields`` are those that features look at."""
+    """How events of one project are judged by the column. ``inputs`` are what features look at."""
 
-    def __init__(self, project: Project, fields: Sequence[str], largest_bytes: int) -> None:
+    def __init__(self, project: Project, inputs: Inputs, largest_bytes: int) -> None:
         self._project = project
-        self._fields = tuple(fields)
+        self._inputs = inputs
         self._largest_bytes = largest_bytes
         self._learned: LearnedRules | None = None
         self._plan = Plan.of(project.expectations, project.feature_fields)
@@ -44,7 +45,7 @@ class EventColumns:
     def can_read(self, columnar: Columnar) -> bool:
         """Whether ids are strings or whole numbers, and every field that matters is a plain number or text, or null."""
         event, arrow = self._project.event, columnar.arrow
-        numbers = {event.time, *self._fields, *self._plan.numbers}
+        numbers = {event.time, *self._plan.numbers}
         texts = {*self._plan.texts, *(name for _, name, kind in self._project.feature_needs if kind == "text")}
         return (
             all(_is_text(arrow.field(name).type) for name in (event.id, event.entity))
@@ -73,13 +74,11 @@ class EventColumns:
         time_ms, bad_time = self._times(batch.column(fields.time))
         received = None if received_ms is None else np.asarray(received_ms, np.int64)
         suspect |= bad_time | self._plan.suspects(columns, time_ms, received)
-        numbers = [columns.number(name) for name in self._fields]
-        values = np.column_stack(numbers) if numbers else np.empty((batch.num_rows, 0))
         return Judged(
             event_id.to_pylist(),
             entity.to_pylist(),
             time_ms.tolist(),
-            values,
+            self._inputs.columns(batch),
             np.flatnonzero(suspect).tolist(),
         )
 

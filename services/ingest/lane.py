@@ -219,8 +219,9 @@ class IngestLane:
             first, run = self._wrote
             places = np.asarray(offsets[first : first + len(run.arrivals)], np.int64)
             self._end = int(places[-1]) + 1
-            self._judgements.wrote(run.event_offsets, places[~run.is_label])
-            self._mark(len(run.event_offsets), int(places[0]))
+            events = run.event_offsets
+            self._judgements.wrote(events, places[~run.is_label])
+            self._mark(len(events), int(places[0]))
             self._wrote = None
 
     def _mark(self, events: int, offset: int) -> None:

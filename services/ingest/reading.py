@@ -5,7 +5,6 @@ What the columns cannot judge is judged record by record. Personal fields are re
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +56,7 @@ class EventReader:
         self._schema = Schema.of(project.event_schema)
         self._inputs = Inputs(project.features)
         self._largest = RECORD_BYTES_MAX - SAMPLE_BYTES - 8 * len(project.features)
-        self._columns = EventColumns(project, (), self._largest)
+        self._columns = EventColumns(project, self._inputs, self._largest)
 
     async def read(self, records: Sequence[Record], now_s: float, force: InForce) -> list[EventArrived | Refused]:
         """What became of each record, in their order."""
@@ -86,7 +85,6 @@ class EventReader:
         received_ms = [record.timestamp_ms for record in records]
         judged = self._columns.judge(batch, sizes, received_ms=received_ms, learned=force.rules)
         self._judgements.see(records, batch, force.learned)
-        judged = replace(judged, values=self._inputs.columns(batch))
         if self._personal is not None:
             batch = self._hidden.columns(batch, now_ms, judged.suspects)
         return judged, batch
@@ -95,8 +93,7 @@ class EventReader:
         entity, recorded = judged.entity, None
         if self._personal is not None:
             recorded = self._recorded(batch)
-            if (name := self._context.project.event.entity) in self._personal.fields:
-                entity = batch.column(name).to_pylist()
+            entity = batch.column(self._context.project.event.entity).to_pylist()
         found = zip(records, judged.event_id, entity, judged.time_ms, range(len(records)), strict=True)
         if not self._facts and recorded is None:
             return [

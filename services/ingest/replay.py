@@ -15,13 +15,6 @@ from millrace.features.inputs import Inputs
 from services.ingest.core import State
 from services.ingest.rows import RowMemory, Rows, SnapshotDue
 
-NAN = float("nan")
-
-
-def field_values(values: Mapping[str, Any], fields: Sequence[str]) -> list[float]:
-    """The fields of an event as numbers, NaN where missing."""
-    return [NAN if (value := values.get(name)) is None else float(value) for name in fields]
-
 
 class Replay:
     """Feeds samples of one partition to its state.

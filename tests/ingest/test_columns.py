@@ -13,10 +13,9 @@ from millrace.contracts.errors import ContractError
 from millrace.contracts.project import Project
 from millrace.contracts.schemas import Schema
 from millrace.expectations.learned import LearnedField, LearnedRules, plain_types
+from millrace.features.inputs import Inputs
 from services.ingest.admit import EARLIEST_MS, LATEST_MS, check_expectations, check_size, identify
 from services.ingest.columns import EventColumns
-from services.ingest.replay import field_values
-from services.ingest.rows import RowMemory
 from tests.contracts.avro_rows import VALUES, read, write
 from tests.expectations.odd_rules import declared, learned_rules
 from tests.support import EPOCH_MS, EVENT, MODEL
@@ -141,14 +140,14 @@ def admitted(
             return None
     except ContractError:
         return None
-    row = field_values(values, RowMemory(project).fields)
+    row = Inputs(project.features).row(values)
     return identity.event_id, identity.entity, identity.time_ms, exact(row)
 
 
 def judge(project: Project, schema: Schema, written: list[bytes], largest_bytes: int, *more: Any) -> Any:
     """What is taken from the events by the column."""
     columnar = Columnar.of(schema)
-    columns = EventColumns(project, RowMemory(project).fields, largest_bytes)
+    columns = EventColumns(project, Inputs(project.features), largest_bytes)
     assert columnar is not None
     assert columns.can_read(columnar)
     return columns.judge(columnar.decode(written), [len(value) for value in written], *more)
@@ -259,4 +258,4 @@ def test_odd_types_are_left_to_the_other_way(name, kind):
     columnar = Columnar.of(Schema.of(project.event_schema))
     assert columnar is not None
 
-    assert not EventColumns(project, RowMemory(project).fields, 100).can_read(columnar)
+    assert not EventColumns(project, Inputs(project.features), 100).can_read(columnar)
