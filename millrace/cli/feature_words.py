@@ -1,7 +1,7 @@
 """Each kind of feature in words."""
 
 from millrace.contracts import feature_spec as features
-from millrace.contracts.project import Label
+from millrace.contracts.sections import Label
 
 _CURVES = {"sin": "sine", "cos": "cosine"}
 

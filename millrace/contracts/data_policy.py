@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
+
+from millrace.contracts.sections import Section
 
 OnBreach = Literal["reject", "flag"]
 """What becomes of a record that breaks a rule: ``reject`` sends it to the dead letters with the reason, ``flag`` lets
@@ -12,11 +14,7 @@ OnBreachOrOff = Annotated[OnBreach | Literal["off"], BeforeValidator(lambda valu
 """The same, or ``off``, which YAML reads as false."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Late(_Section):
+class Late(Section):
     """What becomes of an event that is older than the newest one of its entity (event time).
 
     Up to ``allowed_s`` behind it is simply out of order. Beyond that ``policy`` decides: ``accept`` takes it as it
@@ -29,13 +27,13 @@ class Late(_Section):
     allowed_s: float = Field(0.0, ge=0)
 
 
-class Entities(_Section):
+class Entities(Section):
     """How long an entity is remembered. ``expire_after_s`` is event time of the partition; None is for ever."""
 
     expire_after_s: float | None = Field(None, gt=0)
 
 
-class DeadLetterLimit(_Section):
+class DeadLetterLimit(Section):
     """Ingest stops when it had to refuse more than ``share`` of the newest ``window_rows`` of a topic's partition.
 
     A deploy gone bad upstream would otherwise empty a whole stream into the dead letters. ``share`` of 1 never stops.
@@ -45,7 +43,7 @@ class DeadLetterLimit(_Section):
     window_rows: int = Field(2_000, ge=10)
 
 
-class Learned(_Section):
+class Learned(Section):
     """What ingest does with the expectations that were learned from the training rows of the version that serves.
 
     Each rule is ``reject``, ``flag`` or ``off``. ``range_margin`` widens the learned range on both sides by
@@ -65,7 +63,7 @@ class Learned(_Section):
     rows_min: int = Field(500, ge=1)
 
 
-class DataQuality(_Section):
+class DataQuality(Section):
     """How whole windows of arriving events are judged. A verdict is an event, an alert, and a veto on training.
 
     Every ``window_rows`` events of a partition are compared with what the serving version was trained on.
@@ -78,7 +76,7 @@ class DataQuality(_Section):
     veto: bool = True
 
 
-class Lake(_Section):
+class Lake(Section):
     """The table of the stream's samples. ``partition_by`` is the event time's day, month or year.
 
     A commit is made after ``commit_rows`` rows or ``commit_s`` seconds, whichever is first; small files are compacted
@@ -91,7 +89,7 @@ class Lake(_Section):
     compact_every: int = Field(20, ge=2)
 
 
-class DataPolicy(_Section):
+class DataPolicy(Section):
     """Everything that a project may say under ``data:``.
 
     ``state_every_rows`` is how many samples of a partition lie between two savings of its feature state.

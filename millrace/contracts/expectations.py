@@ -249,6 +249,17 @@ Expectation = Annotated[
 """One rule of model.yaml, told apart by ``kind``."""
 
 
+def plain_types(event_schema: Mapping[str, Any]) -> dict[str, str]:
+    """The Avro type of each field that has one besides null."""
+    plain = {}
+    for field in event_schema["fields"]:
+        kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        present = [kind for kind in kinds if kind != "null"]
+        if len(present) == 1:
+            plain[field["name"]] = str(present[0]["type"] if isinstance(present[0], dict) else present[0])
+    return plain
+
+
 def check_fields(rules: Iterable[Rule], types: Mapping[str, str], schema_file: str) -> None:
     """Hold the fields that rules name to the event's schema; ``types`` has the Avro type of each field.
 

@@ -7,21 +7,30 @@ them is found here, before anything runs, as a ``ProjectError`` that names the f
 
 import hashlib
 import json
-import math
 import re
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from millrace.contracts.data_policy import DataPolicy
 from millrace.contracts.errors import ProjectError
-from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, Expectation, NullShare, check_fields
+from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, Expectation, NullShare, check_fields, plain_types
 from millrace.contracts.feature_spec import FeatureSpec, FieldKind, Function, feature_set_id, fields_of
 from millrace.contracts.personal import Personal, personal_of
+from millrace.contracts.sections import (
+    Dataset,
+    Dedupe,
+    EventFields,
+    Gates,
+    Label,
+    Monitors,
+    Rollout,
+    Section,
+    Training,
+)
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
 _TO_MS = {
@@ -36,170 +45,9 @@ _TO_MS = {
 _RESERVED = re.compile(
     r"offset|is_label|event_id|time_ms|version|value|label|score_\d+"
 )  # columns of contracts/frames.py
-_NUMERIC = {"int", "long", "float", "double", "boolean"}
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EventFields(_Section):
-    """Which fields of the event are its id, its entity and its time."""
-
-    schema_file: str = Field("event.avsc", alias="schema")
-    id: str
-    entity: str
-    time: str
-
-
-class Label(_Section):
-    """The truth that arrives later.
-
-    ``delay_s`` is how long after its event a label normally becomes known (event time). ``wait_ms`` is how long ingest
-    holds a later event of the same entity back for a label that is due but has not arrived (wall time).
-    """
-
-    task: Literal["classification", "regression"] = "classification"
-    classes: tuple[str, ...] = ()
-    delay_s: float = Field(ge=0)
-    wait_ms: int = Field(1000, ge=0, le=600_000)
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _no_truth_values(cls, value: Any) -> Any:
-        if isinstance(value, list) and any(isinstance(one, bool) for one in value):
-            msg = f'YAML reads no and yes as truth values, got {value}; write them in quotes: ["no", "yes"]'
-            raise ValueError(msg)
-        return value
-
-    @model_validator(mode="after")
-    def _classes_fit_the_task(self) -> "Label":
-        if self.task == "classification" and len(self.classes) < 2:
-            msg = f"classification needs at least two classes, got {list(self.classes)}; write classes: ['no', 'yes']"
-            raise ValueError(msg)
-        if self.task == "regression" and self.classes:
-            msg = f"regression has no classes, got {list(self.classes)}; remove them"
-            raise ValueError(msg)
-        return self
-
-    def to_number(self, label: float | str) -> float:
-        """The label as a number: a class's name or index becomes its index. ValueError if it is none of them."""
-        if self.task == "regression":
-            number = float(label)
-            if not math.isfinite(number):
-                msg = f"label {label!r} is no finite number"
-                raise ValueError(msg)
-            return number
-        if isinstance(label, str) and label in self.classes:
-            return float(self.classes.index(label))
-        index = float(label) if not isinstance(label, str) else float("nan")
-        if index in range(len(self.classes)):
-            return index
-        msg = f"label {label!r} is neither one of {list(self.classes)} nor an index of them"
-        raise ValueError(msg)
-
-
-class Dedupe(_Section):
-    """How many of the newest event ids of a partition are remembered, to recognise duplicates and join labels."""
-
-    events: int = Field(200_000, ge=1_000)
-
-
-class Training(_Section):
-    """When and on what a model is trained.
-
-    Rows are labelled samples; the newest ``holdout_rows`` are never trained on, the candidate is judged on them.
-    """
-
-    pipeline: str = "pipeline.py:build"
-    first_rows: int = Field(ge=50)
-    window_rows: int = Field(ge=50)
-    holdout_rows: int = Field(ge=20)
-    snapshot_every_rows: int = Field(1000, ge=10)
-    seed: int = 0
-    timeout_s: float = Field(300.0, gt=0)
-
-
-class Gates(_Section):
-    """What a candidate must reach. ``metric`` is judged on the run's hold-out rows, the champion's on the same ones."""
-
-    metric: Literal["accuracy", "log_loss", "mae", "rmse"] = "accuracy"
-    first: float
-    margin: float = Field(0.0, ge=0)
-    parity_share: float = Field(0.001, ge=0, le=1)
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether more of the metric is better."""
-        return self.metric == "accuracy"
-
-    def gain(self, candidate: float, other: float) -> float:
-        """By how much the candidate is better than the other; negative if it is worse."""
-        return candidate - other if self.higher_is_better else other - candidate
-
-
-class Adwin(_Section):
-    """Parameters of river's ADWIN; see ``services/monitor/detect/adwin.py``."""
-
-    delta: float = Field(gt=0, lt=1)
-    clock: int = Field(32, ge=1)
-    min_window_length: int = Field(5, ge=1)
-    grace_period: int = Field(10, ge=1)
-
-
-class Persisting(_Section):
-    """The rule for an error that stays high after an alarm: it raises another one, once cool-down and warm-up are over.
-
-    ``margin`` is how far above its level before the drift the error may stay, in the unit of the error (a share for
-    classification). ``limit`` is how often the rule may speak after one drift. ``new_version`` says whether it also
-    judges a version that was deployed since.
-    """
-
-    margin: float = Field(0.03, ge=0)
-    limit: int = Field(3, ge=0)
-    new_version: bool = True
-
-
-class Monitors(_Section):
-    """What the monitor watches, and how often it may ask for a retrain.
-
-    ``cool_down_rows`` labelled rows must pass between two alarms of one subject; ``warm_up_rows`` after a new version
-    began to serve. ``persisting`` of null turns that rule off. ``open_s`` is how long a request that nobody answers
-    keeps others back (wall time).
-    """
-
-    error: Adwin = Adwin(delta=0.002)
-    features: Adwin = Adwin(delta=1e-6)
-    cool_down_rows: int = Field(1000, ge=0)
-    warm_up_rows: int = Field(200, ge=0)
-    persisting: Persisting | None = Persisting()
-    open_s: float = Field(86_400, gt=0)
-    metrics_window_rows: int = Field(500, ge=10)
-
-
-class Rollout(_Section):
-    """How a new version takes over."""
-
-    strategy: Literal["immediate"] = "immediate"
-
-
-class Dataset(_Section):
-    """A file with history, for ``millrace publish`` and ``millrace demo``: one row is one event, then its label.
-
-    Columns named like fields of the event are taken as they are. What the file lacks is made: an id from ``id_prefix``
-    and the row's number, one ``entity`` for all rows, and a time from ``start`` and ``every_s``. A label follows its
-    event by ``label.delay_s``.
-    """
-
-    file: str
-    label_column: str
-    id_prefix: str = "row-"
-    entity: str | None = None
-    start: datetime | None = None
-    every_s: float | None = Field(None, gt=0)
-
-
-class Project(_Section):
+class Project(Section):
     """A checked model project."""
 
     folder: Path
@@ -235,7 +83,7 @@ class Project(_Section):
                 )
                 raise ValueError(msg)
         check_fields(self.expectations, fields, self.event.schema_file)
-        self._check_null_shares(fields)
+        self._check_null_shares()
         fitting_types = {"number": NUMBER_TYPES, "text": TEXT_TYPES}
         for where, field, kind in needed:
             if fields[field] not in fitting_types[kind]:
@@ -259,8 +107,9 @@ class Project(_Section):
             raise ValueError(msg)
         return self
 
-    def _check_null_shares(self, types: dict[str, str]) -> None:
+    def _check_null_shares(self) -> None:
         """Windows are compared by their numbers and texts; what an event cannot lack is none of them."""
+        types = plain_types(self.event_schema)
         judged = {field for field, kind in types.items() if kind in NUMBER_TYPES | TEXT_TYPES}
         judged -= {self.event.id, self.event.entity, self.event.time}
         for rule in self.expectations:
@@ -303,6 +152,11 @@ class Project(_Section):
         )
 
     @cached_property
+    def personal_fields(self) -> frozenset[str]:
+        """Their names."""
+        return frozenset(self.personal.fields if self.personal else ())
+
+    @cached_property
     def feature_set(self) -> str:
         """Content hash of the feature definitions, the owner's own functions included."""
         files = sorted({spec.function.partition(":")[0] for spec in self.features if isinstance(spec, Function)})
@@ -316,7 +170,7 @@ class Project(_Section):
         kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
         logical = next((kind.get("logicalType") for kind in kinds if isinstance(kind, dict)), None)
         base = _base_type(field["type"])
-        if logical not in _TO_MS or base not in _NUMERIC - {"boolean"}:
+        if logical not in _TO_MS or base not in NUMBER_TYPES - {"boolean"}:
             known = sorted(name for name in _TO_MS if name)
             seen = f"{base} {logical or ''}".strip()
             msg = f"event.time: {self.event.time!r} is {seen} in {self.event.schema_file}; use long with one of {known}"

@@ -106,6 +106,8 @@ def trend_of(previous: Floats, new: Floats) -> tuple[tuple[float | None, ...], i
     if not total:
         return (), 0
     before = round(TREND_STEPS * len(previous) / total) if len(new) else TREND_STEPS
+    if len(new):
+        before = min(before, TREND_STEPS - 1)  # a few new rows among very many are what the reader looks for
     before = min(len(previous), max(before, 1 if len(previous) else 0))
     after = min(len(new), TREND_STEPS - before)
     steps = [*_split(previous, before), *_split(new, after)]

@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES
+from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, plain_types
 from millrace.contracts.project import Project
 from millrace.data_report.sample import ROWS_MAX, chosen, rate_of
 from millrace.data_report.source import raw_names
-from millrace.expectations.learned import personal_fields, plain_types
 
 Floats = NDArray[np.float64]
 FieldKind = Literal["NUMBER", "TEXT", "PERSONAL"]
@@ -26,7 +25,7 @@ MILLISECONDS = pa.timestamp("ms", tz="UTC")
 def fields_of(project: Project) -> dict[str, FieldKind]:
     """The fields of the event that a report describes: all numbers and texts but the event's id, entity and time."""
     skip = {project.event.id, project.event.entity, project.event.time}
-    personal = personal_fields(project.event_schema)
+    personal = project.personal_fields
     found: dict[str, FieldKind] = {}
     for name, kind in plain_types(project.event_schema).items():
         if name in skip or kind not in NUMBER_TYPES | TEXT_TYPES:

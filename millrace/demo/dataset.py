@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from pyarrow import csv, parquet
 
 from millrace.contracts.errors import ProjectError
-from millrace.contracts.project import Dataset, Project
+from millrace.contracts.project import Project
+from millrace.contracts.sections import Dataset
 from millrace.demo.columns import convert, is_nullable
 
 SLICE_ROWS = 500

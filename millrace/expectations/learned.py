@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from millrace.contracts.data_policy import Learned, OnBreach
 from millrace.contracts.events import ExpectationsLearned, FieldExpectation
-from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES
+from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, plain_types
 from millrace.contracts.project import Project
 from millrace.expectations.judge import NOBODY, Breach, is_missing, shown
 
@@ -62,7 +62,7 @@ class LearnedRules:
 
         Of personal fields only that they were never missing is held to: the training rows have them under a pseudonym.
         """
-        types, personal = plain_types(project.event_schema), personal_fields(project.event_schema)
+        types, personal = plain_types(project.event_schema), project.personal_fields
         fitting = {"NUMBER": NUMBER_TYPES, "TEXT": TEXT_TYPES}
         known = [field for field in learned.fields if types.get(field.name) in fitting[field.kind]]
         rules = [_rules(field, learned.rows, project.data.learned, field.name in personal) for field in known]
@@ -112,22 +112,6 @@ def looks_complete(field: FieldExpectation, rows: int) -> bool:
     """Whether so few of the texts were seen only once that hardly any are still to come."""
     seen_once = sum(share * rows < 1.5 for share in field.category_shares)  # counts of 1; shares are rounded
     return bool(field.categories) and seen_once <= UNSEEN_SHARE_MAX * rows
-
-
-def plain_types(event_schema: Mapping[str, Any]) -> dict[str, str]:
-    """The Avro type of each field that has one besides null."""
-    plain = {}
-    for field in event_schema["fields"]:
-        kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
-        present = [kind for kind in kinds if kind != "null"]
-        if len(present) == 1:
-            plain[field["name"]] = str(present[0]["type"] if isinstance(present[0], dict) else present[0])
-    return plain
-
-
-def personal_fields(event_schema: Mapping[str, Any]) -> frozenset[str]:
-    """The fields that the schema marks with ``"personal": true``."""
-    return frozenset(field["name"] for field in event_schema["fields"] if field.get("personal"))
 
 
 def _rules(field: FieldExpectation, rows: int, policy: Learned, is_personal: bool) -> LearnedField:  # noqa: FBT001

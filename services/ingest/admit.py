@@ -9,7 +9,7 @@ from millrace.contracts.errors import ContractError
 from millrace.contracts.expectations import Fresh
 from millrace.contracts.project import Project
 from millrace.expectations.judge import breaches, shown
-from millrace.expectations.learned import LearnedRules, personal_fields
+from millrace.expectations.learned import LearnedRules
 
 EARLIEST_MS = -62_135_596_800_000  # year 1, and
 LATEST_MS = 253_402_300_799_999  # year 9999: what the dates of most languages can hold
@@ -75,7 +75,7 @@ def check_expectations(
         ContractError: the first rule with ``action: reject`` that is broken, with the value seen. The value of a field
             that the schema marks as personal is not shown.
     """
-    personal = personal_fields(project.event_schema)
+    personal = project.personal_fields
     for field in project.feature_fields:
         value = values.get(field)
         if isinstance(value, float) and math.isinf(value):

@@ -15,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.contracts.events import ExpectationsLearned
-from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES
+from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, plain_types
 from millrace.contracts.project import Project
 from millrace.contracts.schemas import JsonSchema
-from millrace.expectations.learned import plain_types
 from millrace.expectations.window import FieldWindow, Finding, Window, judge, too_many_missing
 from services.ingest.skew import skew
 from services.ingest.window_fields import Columns, joined, rows_window, times_ms
@@ -53,7 +52,7 @@ class QualityWatch:
         self._null_shares = null_shares
         self._time, self._time_to_ms = project.event.time, project.time_to_ms
         self._volume_share = 1 / project.partitions
-        self._hidden = frozenset(project.personal.fields if project.personal else ())
+        self._hidden = project.personal_fields
         kinds = plain_types(project.event_schema)
         names = {project.event.id, project.event.entity, project.event.time}
         self._texts = [name for name, kind in kinds.items() if kind in TEXT_TYPES and name not in names]

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 from millrace.contracts.data_policy import OnBreach
 from millrace.contracts.expectations import Jump, Monotone, Rule, Unique
 from millrace.contracts.project import Project
-from millrace.expectations.learned import personal_fields
 from services.ingest.sequence_state import DIGEST_BYTES, Known, Memory, pack, unpack
 
 EXPIRE_EVERY_ROWS = 10_000  # as often as features forget theirs
@@ -83,7 +82,7 @@ class Sequence:
         self.fields = tuple(sorted({*self._watched, *(name for fields in combinations for name in fields)}))
         self.is_idle = not (self._jumps or self._uniques or self._behind)
         self._by_entity = bool(self._jumps or self._behind)
-        self._personal = personal_fields(project.event_schema)
+        self._personal = project.personal_fields
         self._remembered = project.dedupe.events
         expire_s = project.data.entities.expire_after_s
         self._expire_ms = None if expire_s is None else 1000 * expire_s

@@ -23,7 +23,7 @@ from millrace.contracts.events import (
     TrainingRunChanged,
     VersionStatus,
 )
-from millrace.contracts.project import Gates
+from millrace.contracts.sections import Gates
 from services.registry.promote import Verdict, judge
 
 ACTOR = "registry"

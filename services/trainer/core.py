@@ -37,7 +37,7 @@ from millrace.contracts.events import (
     Traffic,
     TrainingRunChanged,
 )
-from millrace.contracts.project import Training
+from millrace.contracts.sections import Training
 from services.trainer.train.window import Window
 
 

@@ -10,10 +10,10 @@ from millrace.bus.tasks import InThread
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import ContractError
 from millrace.contracts.events import ExpectationsLearned, FieldCorrelation, FieldExpectation, TrainingRunChanged
+from millrace.contracts.expectations import plain_types
 from millrace.contracts.project import Project
 from millrace.contracts.schemas import Schema
 from millrace.expectations.learn import learn
-from millrace.expectations.learned import plain_types
 from millrace.expectations.window import learn_volume
 from millrace.telemetry.log import get_logger
 from services.trainer.train.window import Window
@@ -48,11 +48,12 @@ class Learner:
             log.warning("events cannot be read again", rows=len(window.rows), readable=len(events))
         fields = self._project.event
         skipped = frozenset({fields.id, fields.entity, fields.time})
-        personal = frozenset(self._project.personal.fields if self._project.personal else ())
         plain = plain_types(self._project.event_schema)
         table = pa.Table.from_pylist([{name: event[name] for name in plain} for event in events])
         found, correlations = (
-            await self._in_thread(learn, table, skip=skipped, personal=personal) if events else ((), ())
+            await self._in_thread(learn, table, skip=skipped, personal=self._project.personal_fields)
+            if events
+            else ((), ())
         )
         times_ms = np.array([event[fields.time] * self._project.time_to_ms for event in events]).astype(np.int64)
         return ExpectationsLearned(

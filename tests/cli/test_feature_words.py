@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from millrace.cli.feature_words import define
 from millrace.contracts.feature_spec import FeatureSpec
-from millrace.contracts.project import Label
+from millrace.contracts.sections import Label
 
 LABEL = Label(classes=("down", "up"), delay_s=1)
 CASES: list[tuple[dict[str, Any], str]] = [

@@ -128,6 +128,18 @@ def test_a_null_share_is_for_what_an_event_may_lack(tmp_path, field):
         tiny_project(tmp_path, expectations=[{"kind": "null_share", "field": field, "most": 0.1}])
 
 
+def test_a_null_share_is_for_a_field_of_one_type(tmp_path):
+    """Of a field that may be a number or a text nothing is compared either."""
+    tiny_project(tmp_path)
+    schema = {**EVENT, "fields": [*EVENT["fields"], {"name": "y", "type": ["null", "long", "string"], "default": None}]}
+    (tmp_path / "event.avsc").write_text(json.dumps(schema))
+    rules = [{"kind": "null_share", "field": "y", "most": 0.1}]
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump({**MODEL, "expectations": rules}))
+
+    with pytest.raises(ProjectError, match=r"null_share is for one of \['x'\], not for 'y'"):
+        load_project(tmp_path)
+
+
 def test_classes_that_yaml_reads_as_truth_values_are_explained(tmp_path):
     """No and yes are the likeliest names of all."""
     with pytest.raises(ProjectError, match="YAML reads no and yes as truth values"):

@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from millrace.contracts.events import ExpectationsLearned, FieldExpectation
-from millrace.contracts.expectations import NUMBER_TYPES
+from millrace.contracts.expectations import NUMBER_TYPES, plain_types
 from millrace.contracts.project import Project
-from millrace.expectations.learned import LearnedField, LearnedRules, plain_types
+from millrace.expectations.learned import LearnedField, LearnedRules
 
 LOWEST = [None, None, -(2.0**63), -10.0, 0.0, 0.1, 2.0**53]
 HIGHEST = [None, None, 0.0, 9.9, 10.0, 2.0**53, 2.0**53 + 2, 2.0**63, float("inf")]

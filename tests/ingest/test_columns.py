@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from millrace.contracts.columnar import Columnar
 from millrace.contracts.errors import ContractError
+from millrace.contracts.expectations import plain_types
 from millrace.contracts.project import Project
 from millrace.contracts.schemas import Schema
-from millrace.expectations.learned import LearnedField, LearnedRules, plain_types
+from millrace.expectations.learned import LearnedField, LearnedRules
 from millrace.features.inputs import Inputs
 from services.ingest.admit import EARLIEST_MS, LATEST_MS, check_expectations, check_size, identify
 from services.ingest.columns import EventColumns

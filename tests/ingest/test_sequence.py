@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.contracts.expectations import Jump, Monotone, Range, Unique
-from millrace.contracts.project import Dedupe, Project
+from millrace.contracts.project import Project
+from millrace.contracts.sections import Dedupe
 from services.ingest.sequence import EXPIRE_EVERY_ROWS, PASSES, Sequence, Verdict
 from tests.support import EVENT, MODEL
 

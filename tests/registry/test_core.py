@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from millrace.contracts import schemas
 from millrace.contracts.events import AlertRaised, AuditRecorded, DeploymentDecided, Event, ModelVersionChanged
-from millrace.contracts.project import Gates
+from millrace.contracts.sections import Gates
 from services.registry.core import State, decide, evolve, refusal
 from tests.registry.runs import make_run
 

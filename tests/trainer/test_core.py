@@ -14,7 +14,7 @@ from millrace.contracts.events import (
     Traffic,
     TrainingRunChanged,
 )
-from millrace.contracts.project import Training
+from millrace.contracts.sections import Training
 from services.trainer import core, endings
 from services.trainer.journal import FOLDED
 from services.trainer.train.window import Row, Window

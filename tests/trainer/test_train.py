@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from millrace.contracts.project import Gates
+from millrace.contracts.sections import Gates
 from services.trainer.child import run_task
 from services.trainer.train.judge import constant, differing, measure
 from services.trainer.train.score import Scores, score

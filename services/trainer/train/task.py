@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from millrace.contracts.errors import MillraceError
 from millrace.contracts.events import CheckResult
-from millrace.contracts.project import Gates, Label
+from millrace.contracts.sections import Gates, Label
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.float64]
