@@ -8,7 +8,7 @@ import numpy as np
 from millrace.contracts.events import DeploymentDecided, ModelVersionChanged, RetrainModel
 from millrace.demo.baseline import repeat_last
 from millrace.demo.control import Chain, Control
-from millrace.demo.ledger import MISSING, Columns, Floats, Integers
+from millrace.demo.ledger import MISSING, Columns, Floats, Integers, Ledger
 from millrace.demo.measure import Run
 from millrace.demo.report import Accuracy, ChainIds, Percentiles, Report, Spread, VersionRow
 
@@ -43,9 +43,9 @@ class Facts:
     restarts: Mapping[str, int]
 
 
-def curves(run: Run, frozen: Floats) -> Curves:
+def curves(ledger: Ledger, frozen: Floats) -> Curves:
     """Who was right about which row; ``frozen`` is what the first model says, by row of the ledger."""
-    columns = run.ledger.columns()
+    columns = ledger.columns()
     order = np.argsort(columns.time_ms, kind="stable")
     columns, frozen = columns.rows(order), frozen[order]
     places: dict[int, tuple[Integers, Integers]] = {}

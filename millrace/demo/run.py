@@ -1,12 +1,9 @@
 """The demo: the platform, a publisher and the measuring client in one process, from an empty folder to a report."""
 
 import asyncio
-import shutil
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -28,16 +25,13 @@ from millrace.demo.progress import Progress, View
 from millrace.demo.publish import Publisher
 from millrace.demo.report import Check, Report
 from millrace.demo.score import Scorer
-from millrace.local.atomic import write_text
+from millrace.demo.stage import empty_folder, work_while
 from millrace.local.bundle import Software
-from millrace.local.errors import DataFolderInUseError, LocalError
 from millrace.local.platform import SERVICES, Platform
 from millrace.local.prepare import prepare
-from millrace.local.runfile import is_locked
 from millrace.local.supervisor import Change
 from millrace.stores.artifacts import ArtifactStore
 
-MARKER = ".millrace-demo"
 LOOK_S = 0.5
 STALLED_S = 90.0  # nothing new on any topic for this long: a service that is killed over and over is back by then
 
@@ -91,7 +85,7 @@ class Demo:
         Raises:
             LocalError, BusError: the platform could not be started, or its broker is gone for good.
         """
-        _empty(self._data)
+        empty_folder(self._data)
         self._began_s = self._clock.monotonic_s()
         self._phase("starting Kafka, the schema registry and five services")
         try:
@@ -111,7 +105,7 @@ class Demo:
             publisher = Publisher(transport, codec, self._project, self._clock)
             live = self._progress.run = measure.new_run()
             self._began_s = self._clock.monotonic_s()
-            stalled = await _while(
+            stalled = await work_while(
                 self._drive(live, publisher), self._platform.wait(), measure.follow(live), self._look(publisher)
             )
             self._scored_s = self._clock.monotonic_s()
@@ -168,7 +162,7 @@ class Demo:
         deployments = told.control.of(DeploymentDecided)
         features = told.ledger.columns().features
         first = frozen(self._first_model(deployments), features) if deployments else np.full(len(features), MISSING)
-        found = curves(told, first)
+        found = curves(told.ledger, first)
         restarts = {name: state.restarts for name, state in self._platform.processes().items()}
         facts = Facts(self._scored_s - self._began_s, start_s, self._rate, self._first_rows, restarts)
         judged = check(report(told, live.received_ms, found, facts))
@@ -199,25 +193,6 @@ class Demo:
         self._view.show(self._progress)
 
 
-async def _while(work: Coroutine[Any, Any, str | None], *others: Coroutine[Any, Any, None]) -> str | None:
-    """Do the work while the others go on for ever; if one of them fails, so does this."""
-    main = asyncio.ensure_future(work)
-    tasks = [asyncio.ensure_future(other) for other in others]
-    try:
-        done, _ = await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {main}:
-            task.result()
-        if main not in done:
-            raise LocalError("the platform stopped in the middle of the demo")
-        return main.result()
-    finally:
-        for task in (main, *tasks):
-            task.cancel()
-        for task in (main, *tasks):
-            with suppress(asyncio.CancelledError, Exception):  # the first error is being raised already
-                await task
-
-
 def _is_complete(live: Run, publisher: Publisher) -> bool:
     """Whether every event and label sent has ended somewhere, and every event since the first model is scored."""
     ledger = live.ledger
@@ -233,14 +208,3 @@ def _seen(live: Run) -> tuple[int, int, int, int, int]:
     ledger = live.ledger
     dead = ledger.dead_events + ledger.dead_labels
     return ledger.events, ledger.label_samples, ledger.predictions, dead, len(live.control.said)
-
-
-def _empty(data: Path) -> None:
-    """Make the folder new. What is not an earlier demo's is never deleted."""
-    if is_locked(data):
-        raise DataFolderInUseError(data, None)
-    if data.exists():
-        if any(data.iterdir()) and not (data / MARKER).exists():
-            raise LocalError(f"{data} holds something that no demo wrote; choose another --data folder, or remove it")
-        shutil.rmtree(data)
-    write_text(data / MARKER, "The demo empties this folder at each start.\n")

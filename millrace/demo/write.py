@@ -5,6 +5,7 @@ from pathlib import Path
 from millrace.demo.chart import WIDE, draw
 from millrace.demo.page import picture, render
 from millrace.demo.run import Outcome
+from millrace.demo.stage import write_whole
 
 
 def write_reports(outcome: Outcome, folder: Path) -> list[Path]:
@@ -15,9 +16,4 @@ def write_reports(outcome: Outcome, folder: Path) -> list[Path]:
         "demo.html": render(shown, outcome.report, outcome.project.model),
         "demo.svg": draw(shown, WIDE) + "\n",
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in content.items():
-        temporary = folder / f".{name}.partial"  # readable by all, as the umask says: reports are shared
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
-    return [folder / name for name in content]
+    return write_whole(folder, content)

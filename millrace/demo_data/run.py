@@ -1,12 +1,8 @@
 """The demo: the platform, a sender and the measuring client in one process, from an empty folder to a report."""
 
 import asyncio
-import shutil
-from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from millrace.bus.clock import Clock, SystemClock
 from millrace.bus.kafka import KafkaTransport
@@ -16,6 +12,7 @@ from millrace.contracts.project import Project, load_project
 from millrace.contracts.registry_client import SchemaRegistry
 from millrace.demo.dataset import DatasetFile
 from millrace.demo.report import Check
+from millrace.demo.stage import empty_folder, work_while
 from millrace.demo_data.checks import check
 from millrace.demo_data.figures import Facts, first_learned, hold_to, report
 from millrace.demo_data.inject import Plan, clean
@@ -27,17 +24,13 @@ from millrace.demo_data.report import DataReport
 from millrace.demo_data.send import Sender
 from millrace.demo_data.story import STALLED_S, Means, Pace, Story
 from millrace.demo_data.training import trained_on
-from millrace.local.atomic import write_text
 from millrace.local.bundle import Software
-from millrace.local.errors import DataFolderInUseError, LocalError
 from millrace.local.platform import SERVICES, Platform
 from millrace.local.prepare import prepare
 from millrace.local.process import ProcessState
-from millrace.local.runfile import is_locked
 from millrace.local.supervisor import Change
 from services.trainer.reader import SamplesReader
 
-MARKER = ".millrace-demo"
 LOOK_S = 0.5
 
 
@@ -81,7 +74,7 @@ class DataDemo:
         Raises:
             LocalError, BusError: the platform could not be started, or its broker is gone for good.
         """
-        _empty(self._data)
+        empty_folder(self._data)
         project = derive(self._example, self._data / "project")
         file = DatasetFile(project)
         self._pace.check(project, file)
@@ -111,7 +104,7 @@ class DataDemo:
             means = Means(project, file, transport, registry, codec, changed, sender, live, self._clock)
             story = Story(means, self._pace, self._is_in_force, self._phase)
             self._began_s = self._clock.monotonic_s()
-            stalled = await _while(story.tell(), platform.wait(), reader.follow(live), self._look(sender, live))
+            stalled = await work_while(story.tell(), platform.wait(), reader.follow(live), self._look(sender, live))
             run_s = self._clock.monotonic_s() - self._began_s
             self._phase("reading everything back from the topics")
             told = await reader.read_all()
@@ -179,33 +172,3 @@ class DataDemo:
         self._progress.services = self._states()
         self._progress.elapsed_s = self._clock.monotonic_s() - self._began_s
         self._view.show(self._progress)
-
-
-async def _while(work: Coroutine[Any, Any, str | None], *others: Coroutine[Any, Any, None]) -> str | None:
-    """Do the work while the others go on for ever; if one of them fails, so does this."""
-    main = asyncio.ensure_future(work)
-    tasks = [asyncio.ensure_future(other) for other in others]
-    try:
-        done, _ = await asyncio.wait({main, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {main}:
-            task.result()
-        if main not in done:
-            raise LocalError("the platform stopped in the middle of the demo")
-        return main.result()
-    finally:
-        for task in (main, *tasks):
-            task.cancel()
-        for task in (main, *tasks):
-            with suppress(asyncio.CancelledError, Exception):  # the first error is being raised already
-                await task
-
-
-def _empty(data: Path) -> None:
-    """Make the folder new. What is not an earlier demo's is never deleted."""
-    if is_locked(data):
-        raise DataFolderInUseError(data, None)
-    if data.exists():
-        if any(data.iterdir()) and not (data / MARKER).exists():
-            raise LocalError(f"{data} holds something that no demo wrote; choose another --data folder, or remove it")
-        shutil.rmtree(data)
-    write_text(data / MARKER, "The demo empties this folder at each start.\n")

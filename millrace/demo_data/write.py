@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from millrace.demo.stage import write_whole
 from millrace.demo_data.chart import WIDE, draw
 from millrace.demo_data.page import render
 from millrace.demo_data.run import Outcome
@@ -16,9 +17,4 @@ def write_reports(outcome: Outcome, folder: Path) -> list[Path]:
         "demo-data.html": render(shown, outcome.report, outcome.name),
         "demo-data.svg": draw(shown, WIDE) + "\n",
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in content.items():
-        temporary = folder / f".{name}.partial"  # readable by all, as the umask says: reports are shared
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
-    return [folder / name for name in content]
+    return write_whole(folder, content)

@@ -28,7 +28,7 @@ def measure_of(scene: Scene) -> Measure:
 
 def judged(run: Run) -> Report:
     """The report with its checks."""
-    found = curves(run, frozen(classifier(3), run.ledger.columns().features))
+    found = curves(run.ledger, frozen(classifier(3), run.ledger.columns().features))
     return check(report(run, run.received_ms, found, FACTS))
 
 

@@ -22,7 +22,7 @@ async def page_of(folder: Path) -> tuple[str, str, Report]:
     """The page, the picture and the report of a scene."""
     scene = await Scene.play(folder)
     run = await measure_of(scene).read_all()
-    found = curves(run, frozen(classifier(3), run.ledger.columns().features))
+    found = curves(run.ledger, frozen(classifier(3), run.ledger.columns().features))
     judged = check(report(run, {}, found, Facts(1.0, 1.0, 550, FIRST_ROWS, {})))
     shown = picture(found, run.control, judged)
     return render(shown, judged, "a <b> model"), draw(shown, WIDE), judged
@@ -59,7 +59,7 @@ async def test_a_run_too_short_for_a_curve_still_gives_a_picture(tmp_path: Path)
     """The scene has fewer rows than the window: axes and marks are drawn, lines are not."""
     scene = await Scene.play(tmp_path)
     run = await measure_of(scene).read_all()
-    found = curves(run, frozen(classifier(3), run.ledger.columns().features))
+    found = curves(run.ledger, frozen(classifier(3), run.ledger.columns().features))
     shown = picture(found, run.control, report(run, {}, found, Facts(1.0, 1.0, 550, FIRST_ROWS, {})))
 
     assert [] == list(ET.fromstring(draw(shown, NARROW)).iter(f"{SVG}polyline"))
