@@ -102,6 +102,10 @@ class Simulation:
         self._clock = LoopClock(EPOCH_MS)
         self.log: MemoryLog = after.log if after else MemoryLog()
         self.schemas: LocalSchemas = after.schemas if after else LocalSchemas()
+        self.ledger = Ledger(len(project.features))
+        self.control = Control(project.model)
+        """What the topics held when the run was over."""
+        self._store = ArtifactStore(folder / "artifacts")
         self._running: dict[str, tuple[asyncio.Task[None], MemoryTransport]] = {}
         self.builders: dict[str, Callable[[Context], Service]] = self._builders()
 
@@ -119,6 +123,10 @@ class Simulation:
             await self._stop()
         return await self._sum_up()
 
+    def artifact(self, digest: str) -> bytes:
+        """A file of the artefact store."""
+        return self._store.get(digest)
+
     def start(self, name: str) -> None:
         """Start the service of that name, as its supervisor would."""
         transport = self._transport(name)
@@ -134,7 +142,7 @@ class Simulation:
         self.start(name)
 
     def _builders(self) -> dict[str, Callable[[Context], Service]]:
-        store = ArtifactStore(self._folder / "artifacts")
+        store = self._store
 
         async def fit(task: FitTask) -> FitResult:
             await asyncio.sleep(self._training_s)
@@ -198,7 +206,7 @@ class Simulation:
 
     async def _sum_up(self) -> Outcome:
         """Read every topic from its beginning to its end."""
-        ledger, control, digest = Ledger(len(self._project.features)), Control(self._project.model), hashlib.sha256()
+        ledger, control, digest = self.ledger, self.control, hashlib.sha256()
         codec = Codec(self.schemas)
         for row in topics.TABLE:
             async for record in self._records(row):
