@@ -18,10 +18,21 @@ from millrace.contracts.data_events import (
     FieldExpectation,
 )
 from millrace.contracts.event_base import Event, Severity, Value
+from millrace.contracts.rollout_events import (
+    ArmMeasured,
+    DeploymentDecided,
+    ManageAction,
+    ManageModel,
+    PairMeasured,
+    RolloutMeasured,
+    Traffic,
+    VariantScored,
+)
 
 __all__ = (  # besides the classes that stand here, of which there are too many for one file
-    "DataQualityJudged", "Event", "ExpectationsLearned", "FeatureStateSaved", "FieldCorrelation", "FieldExpectation",
-    "Severity", "Value",
+    "ArmMeasured", "DataQualityJudged", "DeploymentDecided", "Event", "ExpectationsLearned", "FeatureStateSaved",
+    "FieldCorrelation", "FieldExpectation", "ManageAction", "ManageModel", "PairMeasured", "RolloutMeasured",
+    "Severity", "Traffic", "Value", "VariantScored",
 )  # fmt: skip
 RunStatus = Literal["STARTED", "SUCCEEDED", "FAILED"]
 RunTrigger = Literal["FIRST_DATA", "DRIFT", "OPERATOR", "SCHEDULE"]
@@ -92,6 +103,9 @@ class ObservationsRecorded(Event):
     rows: int
     frame: bytes
     recorded_at_ms: int
+    champion_version: int = 0
+    rollout_id: str | None = None
+    variants: tuple[VariantScored, ...] = ()
 
 
 class OffsetRange(Value):
@@ -155,6 +169,8 @@ class RetrainModel(Event):
     until: tuple[OffsetMark, ...]
     requested_by: str
     requested_at_ms: int
+    import_sha256: str | None = None
+    sample_sha256: str | None = None
 
 
 class CheckResult(Value):
@@ -165,6 +181,16 @@ class CheckResult(Value):
     value: float
     limit: float
     message: str
+
+
+class RunProgress(Value):
+    """How far a run is."""
+
+    stage: str
+    step: int
+    steps: int
+    message: str
+    values: Mapping[str, float]
 
 
 class TrainingRunChanged(Event):
@@ -199,6 +225,16 @@ class TrainingRunChanged(Event):
     config_hash: str | None = None
     lock_hash: str | None = None
     expectations_id: str | None = None
+    because: str = ""
+    source: str = "trained"
+    family: str = ""
+    params: Mapping[str, str] = Field(default_factory=dict)
+    window: str = ""
+    baselines: Mapping[str, float] = Field(default_factory=dict)
+    backend: str = "local"
+    golden_sha256: str | None = None
+    record_sha256: str | None = None
+    progress: RunProgress | None = None
 
 
 class ModelVersionChanged(Event):
@@ -217,32 +253,12 @@ class ModelVersionChanged(Event):
     reasons: tuple[str, ...]
     caused_by: str
     changed_at_ms: int
-
-
-class Traffic(Value):
-    """The part of one version in a deployment."""
-
-    variant: str
-    version: int
-    share: float
-    artifact_sha256: str
-    feature_set: str
-
-
-class DeploymentDecided(Event):
-    """The traffic that each version shall get from now on."""
-
-    schema_name = "deployment-decided"
-
-    deployment_id: str
-    model: str
-    epoch: int
-    traffic: tuple[Traffic, ...]
-    scoring_since_ms: int
-    caused_by: str
-    reason: str
-    decided_by: str
-    decided_at_ms: int
+    space: str = "production"
+    approved_by: tuple[str, ...] = ()
+    source: str = "trained"
+    golden_sha256: str | None = None
+    signature: str | None = None
+    key_id: str | None = None
 
 
 class ServingStatusReported(Event):
@@ -327,10 +343,16 @@ class AuditRecorded(Event):
     reason: str
     caused_by: str | None
     recorded_at_ms: int
+    model: str | None = None
+    version: int | None = None
+    epoch: int | None = None
+    outcome: str = "ACCEPTED"
+    space: str | None = None
 
 
 EVENTS: tuple[type[Event], ...] = (
     LabelObserved, SampleRecorded, PredictionMade, ObservationsRecorded, DataSnapshotTaken, RetrainModel,
     TrainingRunChanged, ModelVersionChanged, DeploymentDecided, ServingStatusReported, ModelMetricsMeasured,
     DriftDetected, AlertRaised, AuditRecorded, ExpectationsLearned, DataQualityJudged, FeatureStateSaved,
+    RolloutMeasured, ManageModel,
 )  # fmt: skip

@@ -17,6 +17,10 @@ column        Arrow    an event's row                       | a label's row
 a feature     float64  the feature under its own name, NaN where it does not exist yet | NaN
 ============  =======  ====================================================================================
 
+While a rollout compares two versions on the same events, both score every event and one of them answers it. What the
+one that did not answer says is in ``other_version`` (int32, 0 where it said nothing), ``other_value`` and
+``other_score_<i>`` (float64, NaN there); either all of these columns are there or none.
+
 A float64 cell may be null on the wire; it reads as NaN. No other cell may be null. Every name that is not one of the
 seven fixed ones and not ``score_<i>`` is a feature, so a feature must not have such a name: see ``is_reserved``.
 """
@@ -41,7 +45,8 @@ FIXED: Mapping[str, pa.DataType] = {
     "value": pa.float64(),
     "label": pa.float64(),
 }
-_SCORE = re.compile(r"score_(\d+)")
+OTHER: Mapping[str, pa.DataType] = {"other_version": pa.int32(), "other_value": pa.float64()}
+_SCORE = re.compile(r"(?:other_)?score_(\d+)")
 
 
 def is_reserved(name: str) -> bool:
@@ -50,12 +55,17 @@ def is_reserved(name: str) -> bool:
     >>> [is_reserved(name) for name in ("value", "score_0", "score_of_risk", "price")]
     [True, True, False, False]
     """
-    return name in FIXED or _SCORE.fullmatch(name) is not None
+    return name in FIXED or name in OTHER or _SCORE.fullmatch(name) is not None
 
 
-def score_names(columns: Iterable[str]) -> list[str]:
-    """The frame's score columns, by class index: numbers count, not letters, so ``score_10`` follows ``score_9``."""
-    return sorted((name for name in columns if _SCORE.fullmatch(name)), key=lambda name: int(name[6:]))
+def score_names(columns: Iterable[str], prefix: str = "") -> list[str]:
+    """The frame's score columns, by class index: numbers count, not letters, so ``score_10`` follows ``score_9``.
+
+    ``prefix`` is ``other_`` for those of the version that did not answer.
+    """
+    start = f"{prefix}score_"
+    found = (name for name in columns if _SCORE.fullmatch(name) and name.startswith(start))
+    return sorted(found, key=lambda name: int(name.removeprefix(start)))
 
 
 def feature_names(columns: Iterable[str]) -> list[str]:
@@ -106,9 +116,10 @@ def encode_frame(columns: Mapping[str, npt.NDArray[Any] | Sequence[Any]]) -> byt
     missing = [name for name in FIXED if name not in columns]
     if missing:
         raise ValueError(f"a frame needs the columns {missing}; it has {sorted(columns)}")
-    names = [*FIXED, *score_names(columns), *feature_names(columns)]
+    other = [name for name in OTHER if name in columns]
+    names = [*FIXED, *score_names(columns), *other, *score_names(columns, "other_"), *feature_names(columns)]
     try:
-        arrays = [pa.array(columns[name], FIXED.get(name, pa.float64())) for name in names]
+        arrays = [pa.array(columns[name], _kind(name)) for name in names]
         batch = pa.record_batch(arrays, names=names)
     except (ValueError, TypeError) as error:  # Arrow derives its own from these
         raise ValueError(f"the columns do not make a frame: {error}") from error
@@ -143,14 +154,20 @@ def decode_frame(frame: bytes) -> dict[str, Column]:
 def _check(schema: Any, batches: list[Any]) -> None:
     """Refuse what no reader could make sense of."""
     wrong = [name for name, kind in FIXED.items() if name not in schema.names or schema.field(name).type != kind]
-    wrong += [field.name for field in schema if field.name not in FIXED and field.type != pa.float64()]
+    wrong += [field.name for field in schema if field.name not in FIXED and field.type != _kind(field.name)]
+    wrong += [name for name in OTHER if name not in schema.names] if set(OTHER) & set(schema.names) else []
     if wrong or len(set(schema.names)) != len(schema.names):
         raise UndecodableError(f"frame columns {wrong or 'twice'} are missing or of another type: {schema.to_string()}")
     if len(batches) != 1:
         raise UndecodableError(f"a frame holds one batch, this one {len(batches)}")
-    holed = [name for name in FIXED if FIXED[name] != pa.float64() and batches[0].column(name).null_count]
+    exact = [name for name in schema.names if _kind(name) != pa.float64()]
+    holed = [name for name in exact if batches[0].column(name).null_count]
     if holed:
         raise UndecodableError(f"frame columns {holed} hold nulls; only float64 columns may")
+
+
+def _kind(name: str) -> Any:
+    return FIXED.get(name) or OTHER.get(name) or pa.float64()
 
 
 def _column(name: str, array: Any) -> Column:

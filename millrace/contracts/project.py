@@ -8,6 +8,7 @@ them is found here, before anything runs, as a ``ProjectError`` that names the f
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,18 +20,11 @@ from millrace.contracts.data_policy import DataPolicy
 from millrace.contracts.errors import ProjectError
 from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, Expectation, NullShare, check_fields, plain_types
 from millrace.contracts.feature_spec import FeatureSpec, FieldKind, Function, feature_set_id, fields_of
+from millrace.contracts.gates_policy import Gates
 from millrace.contracts.personal import Personal, personal_of
-from millrace.contracts.sections import (
-    Dataset,
-    Dedupe,
-    EventFields,
-    Gates,
-    Label,
-    Monitors,
-    Rollout,
-    Section,
-    Training,
-)
+from millrace.contracts.rollout_policy import Rollout, Spaces
+from millrace.contracts.sections import Dataset, Dedupe, EventFields, Label, Monitors, Section
+from millrace.contracts.training_policy import Training
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
 _TO_MS = {
@@ -43,7 +37,7 @@ _TO_MS = {
     "local-timestamp-nanos": 1e-6,
 }
 _RESERVED = re.compile(
-    r"offset|is_label|event_id|time_ms|version|value|label|score_\d+"
+    r"offset|is_label|event_id|time_ms|version|value|label|score_\d+|other_(version|value|score_\d+)"
 )  # columns of contracts/frames.py
 
 
@@ -66,6 +60,7 @@ class Project(Section):
     gates: Gates
     monitors: Monitors = Monitors()
     rollout: Rollout = Rollout()
+    spaces: Spaces = Spaces()
     dataset: Dataset | None = None
 
     @model_validator(mode="after")
@@ -105,7 +100,27 @@ class Project(Section):
         if self.training.holdout_rows * 2 > min(self.training.first_rows, self.training.window_rows):
             msg = f"training.holdout_rows {self.training.holdout_rows} leaves too little to train on; use at most half"
             raise ValueError(msg)
+        self._check_gates(fields)
         return self
+
+    def _check_gates(self, fields: Mapping[str, str]) -> None:
+        """What the gates name is there."""
+        strange = [part.feature for part in self.gates.slices if part.feature not in self.feature_names]
+        if strange:
+            msg = f"gates.slices names {strange}, the features are {list(self.feature_names)}"
+            raise ValueError(msg)
+        rule = self.gates.fairness
+        if rule is None:
+            return
+        if rule.field not in fields:
+            msg = f"gates.fairness names {rule.field!r}, which {self.event.schema_file} lacks; it has {sorted(fields)}"
+            raise ValueError(msg)
+        if (rule.metric == "mean_error_difference") != (self.label.task == "regression"):
+            msg = f"gates.fairness.metric is {rule.metric!r}; mean_error_difference is for regression, the others not"
+            raise ValueError(msg)
+        if rule.positive is not None and rule.positive not in self.label.classes:
+            msg = f"gates.fairness.positive is {rule.positive!r}, the classes are {list(self.label.classes)}"
+            raise ValueError(msg)
 
     def _check_null_shares(self) -> None:
         """Windows are compared by their numbers and texts; what an event cannot lack is none of them."""
@@ -186,10 +201,12 @@ class Project(Section):
     @cached_property
     def code_hash(self) -> str:
         """Content hash of all that decides what a training run does: the pipeline's file and the configuration."""
-        pipeline = self.folder / self.training.pipeline.partition(":")[0]
+        builds = [family.build for family in self.training.search.families] if self.training.search else []
+        files = dict.fromkeys(build.partition(":")[0] for build in (self.training.pipeline, *builds))
         config = self.model_dump(mode="json", include={"label", "features", "training", "gates"})
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-        digest.update(pipeline.read_bytes())
+        for file in files:
+            digest.update((self.folder / file).read_bytes())
         return digest.hexdigest()[:16]
 
 

@@ -75,39 +75,6 @@ class Dedupe(Section):
     events: int = Field(200_000, ge=1_000)
 
 
-class Training(Section):
-    """When and on what a model is trained.
-
-    Rows are labelled samples; the newest ``holdout_rows`` are never trained on, the candidate is judged on them.
-    """
-
-    pipeline: str = "pipeline.py:build"
-    first_rows: int = Field(ge=50)
-    window_rows: int = Field(ge=50)
-    holdout_rows: int = Field(ge=20)
-    snapshot_every_rows: int = Field(1000, ge=10)
-    seed: int = 0
-    timeout_s: float = Field(300.0, gt=0)
-
-
-class Gates(Section):
-    """What a candidate must reach. ``metric`` is judged on the run's hold-out rows, the champion's on the same ones."""
-
-    metric: Literal["accuracy", "log_loss", "mae", "rmse"] = "accuracy"
-    first: float
-    margin: float = Field(0.0, ge=0)
-    parity_share: float = Field(0.001, ge=0, le=1)
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether more of the metric is better."""
-        return self.metric == "accuracy"
-
-    def gain(self, candidate: float, other: float) -> float:
-        """By how much the candidate is better than the other; negative if it is worse."""
-        return candidate - other if self.higher_is_better else other - candidate
-
-
 class Adwin(Section):
     """Parameters of river's ADWIN; see ``services/monitor/detect/adwin.py``."""
 
@@ -145,12 +112,6 @@ class Monitors(Section):
     persisting: Persisting | None = Persisting()
     open_s: float = Field(86_400, gt=0)
     metrics_window_rows: int = Field(500, ge=10)
-
-
-class Rollout(Section):
-    """How a new version takes over."""
-
-    strategy: Literal["immediate"] = "immediate"
 
 
 class Dataset(Section):

@@ -36,6 +36,10 @@ class ServiceSettings(BaseSettings):
     request_timeout_ms: int = Field(
         10_000, ge=1000, description="A connection to Kafka that leaves a request unanswered for so long is given up."
     )
+    artifacts_key: SecretStr | None = Field(
+        None,
+        description="32 bytes, base64, under which artefacts are kept encrypted; the same for all services.",
+    )
     openlineage_url: HttpUrl | None = Field(
         None,
         description="Whole address that OpenLineage events are sent to, such as http://marquez:5000/api/v1/lineage.",
@@ -57,6 +61,11 @@ class ServiceSettings(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+    @property
+    def artifact_key(self) -> str | None:
+        """The key of the artefacts, if there is one."""
+        return None if self.artifacts_key is None else self.artifacts_key.get_secret_value()
 
     def kafka_client_options(self) -> dict[str, Any]:
         """What every Kafka client of the process is given, for TLS and SASL. Reads the certificates."""

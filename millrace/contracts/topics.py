@@ -168,7 +168,7 @@ RETRAIN_REQUESTS = TopicRow(
     "model",
     "retrain-model",
     ("monitor", "operator"),
-    ("trainer", "monitor"),
+    ("trainer", "monitor", "registry", "operator"),
     FOREVER,
     1,
     "why, since when, evidence",
@@ -201,7 +201,7 @@ DEPLOYMENTS = TopicRow(
     "model",
     "deployment-decided",
     ("registry",),
-    ("ingest", "serving", "trainer", "registry", "monitor"),
+    ("ingest", "serving", "trainer", "registry", "monitor", "operator"),
     FOREVER,
     1,
     "desired traffic per version, with an epoch that only grows",
@@ -261,6 +261,39 @@ DATA_QUALITY = TopicRow(
     1,
     "windows of events that are unlike the training rows; an alarm vetoes training on them",
 )
+SHADOW_PREDICTIONS = TopicRow(
+    "shadow-predictions",
+    "model",
+    "entity",
+    "prediction-made",
+    ("serving",),
+    ("operator",),
+    30 * DAY_MS,
+    None,
+    "what a version says that is scored beside the one that answers",
+)
+REGISTRY_REQUESTS = TopicRow(
+    "registry-requests",
+    "platform",
+    "model",
+    "manage-model",
+    ("operator",),
+    ("registry", "operator"),
+    FOREVER,
+    1,
+    "approve, promote, roll back, freeze: what people ask of the registry",
+)
+ROLLOUT_EVIDENCE = TopicRow(
+    "rollout-evidence",
+    "platform",
+    "model",
+    "rollout-measured",
+    ("monitor",),
+    ("registry", "operator"),
+    FOREVER,
+    1,
+    "how the variants of a rollout do: rows, errors, time and paired losses",
+)
 ALERTS = TopicRow(
     "alerts",
     "platform",
@@ -278,16 +311,16 @@ AUDIT_EVENTS = TopicRow(
     "actor",
     "audit-recorded",
     ("registry", "operator"),
-    ("operator",),
+    ("registry", "operator"),
     FOREVER,
     1,
     "who decided what, and why",
 )
 
 TABLE: tuple[TopicRow, ...] = (
-    EVENTS, LABELS, SAMPLES, DEAD_LETTERS, FEATURE_STATE, PREDICTIONS, OBSERVATIONS, DATA_SNAPSHOTS, EXPECTATIONS,
-    DATA_QUALITY, RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_VERSIONS, DEPLOYMENTS, SERVING_STATUS, MODEL_METRICS,
-    DRIFT_EVENTS, ALERTS, AUDIT_EVENTS,
+    EVENTS, LABELS, SAMPLES, DEAD_LETTERS, FEATURE_STATE, PREDICTIONS, SHADOW_PREDICTIONS, OBSERVATIONS,
+    DATA_SNAPSHOTS, EXPECTATIONS, DATA_QUALITY, RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_VERSIONS, REGISTRY_REQUESTS,
+    DEPLOYMENTS, ROLLOUT_EVIDENCE, SERVING_STATUS, MODEL_METRICS, DRIFT_EVENTS, ALERTS, AUDIT_EVENTS,
 )  # fmt: skip
 
 

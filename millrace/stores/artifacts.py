@@ -13,6 +13,7 @@ from pathlib import Path
 from pyarrow import fs
 
 from millrace.contracts.errors import ArtifactError, ArtifactStoreUnavailableError
+from millrace.stores.sealing import Seal, is_sealed
 
 
 class ArtifactStore:
@@ -20,9 +21,11 @@ class ArtifactStore:
 
     Args:
         root: a folder, or a URI such as ``s3://bucket/prefix?endpoint_override=host:port&scheme=http``.
+        key: seals what is written, see ``sealing.py``; None writes it as it is. What is sealed cannot be read without.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, key: str | None = None) -> None:
+        self._seal = None if key is None else Seal(key)
         self._writes = itertools.count()  # two writers of the same bytes must not share a temporary file
         text = str(root)
         if "://" in text:
@@ -39,8 +42,8 @@ class ArtifactStore:
         digest = hashlib.sha256(content).hexdigest()
         path = self._path(digest)
         try:
-            if self._read(path) != content:
-                self._write(path, content)
+            if not self._holds(path, digest, content):
+                self._write(path, content if self._seal is None else self._seal.close(content, digest))
         except OSError as error:
             raise ArtifactStoreUnavailableError(f"artefact {digest} cannot be written to {path}: {error}") from error
         return digest
@@ -60,10 +63,31 @@ class ArtifactStore:
         if content is None:
             self._require_root(digest)
             raise ArtifactError(f"artefact {digest} is missing: there is no {path}")
+        content = self._opened(content, digest)
         found = hashlib.sha256(content).hexdigest()
         if found != digest:
             raise ArtifactError(f"artefact {digest} is damaged: its {len(content)} bytes hash to {found}")
         return content
+
+    def _holds(self, path: str, digest: str, content: bytes) -> bool:
+        """Whether the content is there, in the form in which this store writes it."""
+        there = self._read(path)
+        if there is None or is_sealed(there) != (self._seal is not None):
+            return False
+        try:
+            return self._opened(there, digest) == content
+        except ArtifactError:
+            return False
+
+    def _opened(self, content: bytes, digest: str) -> bytes:
+        if not is_sealed(content):
+            return content
+        if self._seal is None:
+            raise ArtifactError(
+                f"artefact {digest} is encrypted and this process has no key: set MILLRACE_ARTIFACTS_KEY to that of "
+                "the process that wrote it"
+            )
+        return self._seal.open(content, digest)
 
     def _require_root(self, digest: str) -> None:
         """A store without a single artefact is one that is not mounted, not one from which this file was lost."""

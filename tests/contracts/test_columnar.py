@@ -111,7 +111,7 @@ def test_nothing_is_written_as_nothing():
 # ---- which schemas -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["sample-recorded", "prediction-made", "observations-recorded", "label-observed"])
+@pytest.mark.parametrize("name", ["sample-recorded", "prediction-made", "label-observed"])
 def test_what_services_read_and_write_goes_by_the_column(name):
     """They rely on it, for speed and for writing at all."""
     assert proven(newest(name)).arrow.names == newest(name).field_names

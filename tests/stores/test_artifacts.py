@@ -1,5 +1,6 @@
 """Artefacts are their own proof."""
 
+import base64
 import hashlib
 import threading
 
@@ -7,6 +8,7 @@ import pytest
 
 from millrace.contracts.errors import ArtifactError, ArtifactStoreUnavailableError
 from millrace.stores.artifacts import ArtifactStore
+from millrace.stores.sealing import is_sealed
 
 
 def test_what_is_put_is_got_by_its_hash(tmp_path):
@@ -101,3 +103,61 @@ def test_many_may_put_the_same_at_once(tmp_path):
 
     assert [] == errors
     assert store.get(hashlib.sha256(content).hexdigest()) == content
+
+
+KEY, OTHER_KEY = (base64.b64encode(bytes([at]) * 32).decode() for at in (1, 2))
+
+
+def test_with_a_key_nothing_of_it_can_be_read_on_the_disk(tmp_path):
+    """Its address is still the digest of what it is, and putting it again changes nothing."""
+    store = ArtifactStore(tmp_path, KEY)
+    digest = store.put(b"the weights of the model")
+    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    sealed = file.read_bytes()
+
+    assert hashlib.sha256(b"the weights of the model").hexdigest() == digest == file.name
+    assert b"weights" not in sealed
+    assert b"the weights of the model" == store.get(digest)
+    assert digest == store.put(b"the weights of the model")
+    assert sealed == file.read_bytes()
+
+
+@pytest.mark.parametrize(("key", "words"), [(None, "MILLRACE_ARTIFACTS_KEY"), (OTHER_KEY, "another key")])
+def test_without_the_key_it_is_refused(tmp_path, key, words):
+    """In words that say what is missing."""
+    digest = ArtifactStore(tmp_path, KEY).put(b"model")
+
+    with pytest.raises(ArtifactError, match=words):
+        ArtifactStore(tmp_path, key).get(digest)
+
+
+def test_a_sealed_file_does_not_pass_for_another(tmp_path):
+    """The digest is sealed with it: what is moved to another address cannot be opened there."""
+    store = ArtifactStore(tmp_path, KEY)
+    one, other = store.put(b"one"), store.put(b"other")
+    files = {path.name: path for path in tmp_path.rglob("*") if path.is_file()}
+    files[other].write_bytes(files[one].read_bytes())
+
+    with pytest.raises(ArtifactError, match=f"{other} cannot be opened"):
+        store.get(other)
+    assert other == store.put(b"other")
+    assert b"other" == store.get(other)
+
+
+def test_what_was_written_in_the_clear_is_read_and_sealed_when_put_again(tmp_path):
+    """So encryption can be switched on for a store that is in use."""
+    digest = ArtifactStore(tmp_path).put(b"model")
+    sealing = ArtifactStore(tmp_path, KEY)
+    before = sealing.get(digest)
+    sealing.put(b"model")
+    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
+
+    assert b"model" == before == sealing.get(digest)
+    assert is_sealed(file.read_bytes())
+
+
+@pytest.mark.parametrize("key", ["short", base64.b64encode(b"x").decode()])
+def test_a_key_that_is_none_is_refused_at_once(tmp_path, key):
+    """With how to make one, or the length that was seen."""
+    with pytest.raises(ArtifactError, match="the key of the artefacts"):
+        ArtifactStore(tmp_path, key)
