@@ -1,4 +1,4 @@
-"""`millrace status`: what runs on a data folder, and whether it can work."""
+"""`millrace status`: what runs on a data folder, whether it can work, and what is being tried out."""
 
 import http.client
 import json
@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from millrace.cli.options import DATA
+from millrace.cli.status_models import ModelStatus, models_of
 from millrace.local.errors import LocalError
 from millrace.local.probe import http_get
 from millrace.local.runfile import RunInfo, running
@@ -32,7 +34,7 @@ class Readiness:
               help="The data folder given to `millrace up`.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(data: Path, *, as_json: bool) -> None:
-    """Show the addresses of what runs here, and whether each service is ready.
+    """Show the addresses of what runs here, whether each service is ready, and what each model serves and tries out.
 
     Exits with 1 when nothing runs on the data folder.
     """
@@ -40,10 +42,12 @@ def command(data: Path, *, as_json: bool) -> None:
     if info is None:
         raise LocalError(f"nothing runs on {data}; start it with: millrace up PROJECT --data {data}")
     services = [_ask(name, service.url, service.pid, service.restarts) for name, service in info.services.items()]
+    models = models_of(info)
     if as_json:
-        click.echo(json.dumps({**info.as_json(), "services": {one.name: asdict(one) for one in services}}))
+        told = {"services": {one.name: asdict(one) for one in services}, "models": [asdict(one) for one in models]}
+        click.echo(json.dumps({**info.as_json(), **told}))
     else:
-        _show(info, services)
+        _show(info, services, models)
 
 
 def _ask(name: str, url: str, pid: int | None, restarts: int) -> Readiness:
@@ -64,7 +68,7 @@ def _failing(status: int, body: bytes) -> dict[str, str]:
         return {"http": f"status {status}"}
 
 
-def _show(info: RunInfo, services: list[Readiness]) -> None:
+def _show(info: RunInfo, services: list[Readiness], models: list[ModelStatus]) -> None:
     """Print for people."""
     console = Console()
     console.print(f"bootstrap_servers    {info.bootstrap_servers}", highlight=False, markup=False)
@@ -78,3 +82,6 @@ def _show(info: RunInfo, services: list[Readiness]) -> None:
             one.name, one.url, str(one.pid or ""), str(one.restarts), "yes" if one.ready else f"no ({failing})"
         )
     console.print(table)
+    for model in models:
+        for line in model.lines():
+            console.print(Text(line), soft_wrap=True)

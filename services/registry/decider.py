@@ -1,4 +1,4 @@
-"""Decides about finished runs: takes them from the log, asks the core, writes the answer in one transaction.
+"""Decides about one model: takes what the log says, asks the core, writes the answer in one transaction.
 
 Rules:
 
@@ -9,10 +9,17 @@ Rules:
   own next commit, and ends.
 - A commit without a clear answer is not repeated: the producer is given up, the id obtained anew, the log read again,
   and whatever is still undecided is decided again, with the same ids.
+- A record is done when nothing waits for a decision any more, so whoever takes over is given what is left undone. What
+  takes long, to look at a run's files, is done beside: until it is over the log is followed all the same, and what
+  people ask for is answered meanwhile.
+- Time alone can make something due. Who has been given records looks each second. A standby does too, and takes over
+  what nobody has decided for ``OVERDUE_S``: the owner may have died while no record came.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from millrace.bus.context import Context
 from millrace.bus.failpoints import failpoint
@@ -21,14 +28,7 @@ from millrace.bus.tasks import InThread
 from millrace.bus.transport import Producer
 from millrace.bus.types import OutRecord, Record
 from millrace.contracts import topics
-from millrace.contracts.errors import (
-    ArtifactError,
-    ArtifactStoreUnavailableError,
-    BusError,
-    ContractError,
-    FencedError,
-    MillraceError,
-)
+from millrace.contracts.errors import BusError, FencedError, MillraceError
 from millrace.contracts.events import (
     AlertRaised,
     AuditRecorded,
@@ -39,44 +39,64 @@ from millrace.contracts.events import (
 )
 from millrace.contracts.topics import TopicRow, topic_name
 from millrace.stores.artifacts import ArtifactStore
+from millrace.stores.signing import Signer, Verifier
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import RECORDS_IN, RECORDS_OUT, VERSIONS_DECIDED
-from services.registry.core import ACTOR, State, decide, evolve, refusal
-from services.registry.effects import decoded, patiently
+from services.registry.core import ACTOR, Policy, State, decide, unchecked
+from services.registry.effects import patiently
+from services.registry.files import Files
+from services.registry.keys import foreign, sealed
+from services.registry.reading import Reading
 
 log = get_logger(__name__)
-FOLDED: Mapping[TopicRow, type[Event]] = {  # decisions before runs, so that few runs are ever pending
-    topics.MODEL_VERSIONS: ModelVersionChanged,
-    topics.DEPLOYMENTS: DeploymentDecided,
-    topics.TRAINING_RUNS: TrainingRunChanged,
-}
 WRITTEN: Mapping[type[Event], TopicRow] = {
     ModelVersionChanged: topics.MODEL_VERSIONS,
     DeploymentDecided: topics.DEPLOYMENTS,
     AuditRecorded: topics.AUDIT_EVENTS,
     AlertRaised: topics.ALERTS,
 }
+TICK_S = 1.0
+LOOK_S = 0.25  # how often the log is looked at while a run's files are
+OVERDUE_S = 10.0  # longer than a decision takes, and than the group needs to find another owner
 
 
 class Decider:
     """One model's decisions. ``bus_fault`` and ``artifacts_fault`` say what keeps it from deciding."""
 
-    def __init__(self, context: Context, artifacts: ArtifactStore, in_thread: InThread) -> None:
+    def __init__(
+        self,
+        context: Context,
+        artifacts: ArtifactStore,
+        in_thread: InThread,
+        signers: Mapping[str, Signer],
+        known: Verifier | None = None,
+    ) -> None:
         self._context = context
-        self._artifacts = artifacts
-        self._in_thread = in_thread
-        self._state = State(context.project.model)
-        self._kinds = {topic_name(row, context.project): kind for row, kind in FOLDED.items()}
-        self._read_to = dict.fromkeys(self._kinds, 0)
+        self._signers = signers
+        self._policy = Policy.of(context.project)
+        keys = known or Verifier(signer.trusted for signer in signers.values())
+        self._reading = Reading(context, partial(foreign, known=keys) if signers else None)
+        self._files = Files(artifacts, in_thread)
         self._producer: Producer | None = None
-        self._alerts: dict[str, AlertRaised] = {}
+        self._turn = asyncio.Lock()
+        self._owns = self._has_ended = False
+        self._overdue_since_s: float | None = None
         self.bus_fault: str | None = "the log has not been read yet"
-        self.artifacts_fault: str | None = None
 
     @property
     def state(self) -> State:
         """What is known."""
-        return self._state
+        return self._reading.state
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The topics whose records :meth:`handle` takes."""
+        return self._reading.topics
+
+    @property
+    def artifacts_fault(self) -> str | None:
+        """Why runs have to wait; None if they need not."""
+        return self._files.fault
 
     async def start(self) -> None:
         """Make the topics writable and fold the log; patient with a bus that is not there yet."""
@@ -84,133 +104,129 @@ class Decider:
         failures = 0
         while self.bus_fault is not None:
             try:
-                await self._catch_up()
+                await self._reading.catch_up()
                 self.bus_fault = None
             except BusError as error:
                 failures += 1
                 await self._recover(error, failures)
-        log.info(
-            "registry ready", process=self._context.process, champion=self._state.champion, epoch=self._state.epoch
-        )
+        log.info("registry ready", process=self._context.process, champion=self.state.champion, epoch=self.state.epoch)
 
     async def handle(self, record: Record) -> None:
-        """Take one record of ``training-runs``; returns when nothing waits for a decision any more.
+        """Take one record of ``topics``; returns when nothing waits for a decision any more.
 
         Raises ``FencedError`` when a newer process has taken over.
         """
         RECORDS_IN.labels(ACTOR, record.topic).inc()
         if record.key != self._context.project.model.encode():
             return
-        try:
-            run = await decoded(self._context.codec, TrainingRunChanged, record)
-        except ContractError as error:
-            self._alert(
-                "undecodable-run",
-                f"{record.topic}/{record.offset}",
-                f"a record about a run cannot be read, so nothing is decided about it: {error}; train again",
-            )
-        else:
-            self._state = evolve(self._state, run)
-        await self._settle()
+        async with self._turn:
+            if not self._owns:  # what the former owner was given since the start is not handed over again
+                self._reading.is_behind = self._owns = True
+                await self._settle()
+            await self._reading.take(record)
+            await self._settle()
+
+    async def watch(self) -> None:
+        """Look each second whether something is due by the time alone, until a record brought the end."""
+        while not self._has_ended:
+            await asyncio.sleep(TICK_S)
+            if self._has_ended or self._turn.locked():  # a record is in hand: who has it looks at the time as well
+                continue
+            async with self._turn:
+                if self._owns or await self._is_overdue():
+                    self._owns = self._reading.is_behind = True  # others may have written where only it should
+                    await self._settle()
 
     async def close(self) -> None:
         """Give the transactional id back."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.close()
+        self._files.close()
+        await self._give_up()
+
+    async def _is_overdue(self) -> bool:
+        """Whether a decision has been due for so long that its owner must be gone."""
+        with contextlib.suppress(BusError):  # the next look will tell
+            await self._reading.catch_up()
+        now_s = self._context.clock.monotonic_s()
+        if not self._due():
+            self._overdue_since_s = None
+            return False
+        if self._overdue_since_s is None:
+            self._overdue_since_s = now_s
+        if now_s - self._overdue_since_s < OVERDUE_S:
+            return False
+        log.warning("nobody has decided what is due: taking over", process=self._context.process)
+        return True
 
     async def _settle(self) -> None:
-        """Decide about every run that waits, oldest first, however often the bus or the store gives no answer."""
+        """Decide about everything that is due, however often the bus or the store gives no answer."""
         failures = 0
-        while self._state.pending or self._alerts:
+        while True:
             try:
-                if self._producer is None:
-                    await self._take_over()
-                else:
-                    await self._commit(await self._next_events(), self._producer)
-                    failures = 0
-                self.bus_fault = self.artifacts_fault = None
+                more = await self._step()
             except FencedError:
+                self._has_ended = True
                 log.exception("fenced: another registry decides about this model now")
                 raise
             except MillraceError as error:
                 failures += 1
                 await self._recover(error, failures)
+            else:
+                self.bus_fault, failures = None, 0
+                if not more:
+                    return
+
+    async def _step(self) -> bool:
+        """One thing towards the next decision; whether there may be more to do."""
+        if self._reading.is_behind:
+            await self._reading.catch_up()
+        if events := tuple(self._reading.alerts.values()) or self._due():
+            if self._producer is None:
+                await self._take_over()
+            else:
+                await self._commit(events, self._producer)
+            return True
+        run = unchecked(self.state, self._files.checked)
+        if run is not None:
+            await self._look_at(run)
+        return run is not None
+
+    def _due(self) -> tuple[Event, ...]:
+        return decide(self.state, self._policy, self._context.clock.now_ms(), self._files.checked)
 
     async def _take_over(self) -> None:
         """Own the transactional id, then learn what the former owner did with it."""
         model = self._context.project.model
         self._producer = await self._context.transport.producer(f"millrace.{ACTOR}.{model}")
-        await self._catch_up()
+        await self._reading.catch_up()
+
+    async def _give_up(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.close()
 
     async def _recover(self, error: MillraceError, failures: int) -> None:
         """After trouble with the bus only the log is believed; raises what trying again cannot mend."""
         if not error.retryable:
+            self._has_ended = True
             raise error
-        if isinstance(error, ArtifactStoreUnavailableError):
-            self.artifacts_fault = str(error)
-        else:
-            self.bus_fault = str(error)
-            await self.close()
+        self.bus_fault, self._reading.is_behind = str(error), True
+        await self._give_up()
         log.warning("registry must try again", error=str(error), kind=type(error).__name__, attempt=failures)
         await asyncio.sleep(backoff_s(failures))
 
-    async def _catch_up(self) -> None:
-        """Fold what the log holds beyond what is known."""
-        for topic, kind in self._kinds.items():
-            end = (await self._context.transport.bounds(topic, 0)).end
-            if end <= self._read_to[topic]:
-                continue
-            async for batch in self._context.transport.read(topic, 0, self._read_to[topic], end):
-                for record in batch:
-                    await self._fold(kind, record)
-            self._read_to[topic] = end
-
-    async def _fold(self, kind: type[Event], record: Record) -> None:
-        if record.key != self._context.project.model.encode():
-            return
-        try:
-            event = await decoded(self._context.codec, kind, record)
-        except ContractError:
-            if kind is TrainingRunChanged:  # whoever handles it says so, once
-                return
-            log.exception("the registry's own log cannot be read", topic=record.topic, offset=record.offset)
-            raise
-        why = refusal(self._state, event)
-        if why is not None:
-            self._alert("event-ignored", f"{record.topic}/{record.offset}", f"{why}; it was ignored")
-        self._state = evolve(self._state, event)
-
-    async def _next_events(self) -> tuple[Event, ...]:
-        if self._alerts:
-            return tuple(self._alerts.values())
-        run = next(iter(self._state.pending.values()))
-        fault = await self._artifact_fault(run.artifact_sha256)
-        return decide(self._state, run, self._context.project.gates, fault, self._context.clock.now_ms())
-
-    async def _artifact_fault(self, digest: str | None) -> str | None:
-        """What is wrong with the artefact. A store that does not answer is not an artefact that is missing."""
-        if digest is None:
-            return None
-        try:
-            await self._in_thread(self._artifacts.get, digest)
-        except ArtifactStoreUnavailableError:
-            raise
-        except ArtifactError as error:
-            return str(error)
-        return None
+    async def _look_at(self, run: TrainingRunChanged) -> None:
+        """Look at a run's files; for a moment only, and at the log then, as somebody may have asked for something."""
+        if not await self._files.look(run, LOOK_S):
+            await self._reading.catch_up()
 
     async def _commit(self, events: Sequence[Event], producer: Producer) -> None:
         """Write all events in one transaction, and only then believe them."""
+        events = [sealed(event, self._signers) for event in events]
         records = [self._record(event) for event in events]
         failpoint("registry.mid-decision")
         offsets = await producer.commit(records)
         for event, record, offset in zip(events, records, offsets, strict=True):
-            self._state = evolve(self._state, event)
-            if record.topic in self._read_to:
-                self._read_to[record.topic] = offset + 1
-            if isinstance(event, AlertRaised):
-                self._alerts.pop(event.alert_id, None)
+            self._reading.written(event, record.topic, offset)
             RECORDS_OUT.labels(ACTOR, record.topic).inc()
             if isinstance(event, DeploymentDecided):
                 self._context.lineage.deployment(event)
@@ -221,22 +237,14 @@ class Decider:
         key = event.actor if isinstance(event, AuditRecorded) else self._context.project.model
         return OutRecord(topic, key.encode(), self._context.codec.encode(topic, event))
 
-    def _alert(self, reason: str, place: str, message: str) -> None:
-        log.error(reason, place=place, message=message)
-        alert = AlertRaised(
-            alert_id=f"alert/{reason}/{place}",
-            service=ACTOR,
-            severity="WARNING",
-            reason=reason,
-            subject=self._context.project.model,
-            message=f"{place}: {message}",
-            raised_at_ms=self._context.clock.now_ms(),
-        )
-        self._alerts[alert.alert_id] = alert
-
 
 def _tell(event: Event) -> None:
-    """Log and count a decision about a run; what follows from it is in the same transaction."""
-    if isinstance(event, ModelVersionChanged) and event.status in {"REGISTERED", "REJECTED"}:
-        VERSIONS_DECIDED.labels(event.model, event.status).inc()
-        log.info("decided", run=event.run_id, status=event.status, version=event.version, reasons=event.reasons)
+    """Log and count a decision; what follows from it is in the same transaction."""
+    match event:
+        case ModelVersionChanged(status="REGISTERED") | ModelVersionChanged(status="REJECTED", version=None):
+            VERSIONS_DECIDED.labels(event.model, event.status).inc()
+            log.info("decided", run=event.run_id, status=event.status, version=event.version, reasons=event.reasons)
+        case DeploymentDecided():
+            log.info("deployment", epoch=event.epoch, kind=event.kind, rollout=event.rollout_id, reason=event.reason)
+        case AuditRecorded() if event.actor != ACTOR:
+            log.info("answered", request=event.caused_by, outcome=event.outcome, reason=event.reason)

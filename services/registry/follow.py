@@ -17,15 +17,20 @@ from millrace.bus.types import Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError, MillraceError
 from millrace.contracts.events import (
+    AuditRecorded,
     DeploymentDecided,
     Event,
+    ManageModel,
     ModelVersionChanged,
+    RetrainModel,
+    RolloutMeasured,
     ServingStatusReported,
     TrainingRunChanged,
 )
 from millrace.contracts.topics import topic_name
 from millrace.telemetry.log import get_logger
 from services.registry.effects import decoded
+from services.registry.news import News
 from services.registry.projection import MovedError, Projection
 
 log = get_logger(__name__)
@@ -35,11 +40,19 @@ FOLLOWED: Mapping[topics.TopicRow, type[Event]] = {
     topics.DEPLOYMENTS: DeploymentDecided,
     topics.TRAINING_RUNS: TrainingRunChanged,
     topics.SERVING_STATUS: ServingStatusReported,
+    topics.AUDIT_EVENTS: AuditRecorded,
+    topics.REGISTRY_REQUESTS: ManageModel,
+    topics.RETRAIN_REQUESTS: RetrainModel,
+    topics.ROLLOUT_EVIDENCE: RolloutMeasured,
 }
+DECISIONS = frozenset({ModelVersionChanged, DeploymentDecided, AuditRecorded})  # what others wait for: see ``news``
 
 
 class Follower:
-    """Fills the projection. ``fault`` says what keeps it from being up to date; None when nothing does."""
+    """Fills the projection, and tells ``news`` so.
+
+    ``fault`` says what keeps it from being up to date; None when nothing does.
+    """
 
     def __init__(self, context: Context, projection: Projection, in_thread: InThread) -> None:
         self._context = context
@@ -48,10 +61,17 @@ class Follower:
         self._kinds = {topic_name(row, context.project): kind for row, kind in FOLLOWED.items()}
         self._writing = asyncio.Lock()  # SQLite has one writer; waiting here costs no thread
         self._failures = 0
+        self.news = News()
         self.fault: str | None = "not opened yet"
 
     async def run(self) -> None:
-        """Follow until cancelled. Only what trying again cannot mend is raised."""
+        """Follow until cancelled. Only what trying again cannot mend is raised. Whoever waits for news is let go."""
+        try:
+            await self._follow_patiently()
+        finally:
+            self.news.close()
+
+    async def _follow_patiently(self) -> None:
         while True:
             try:
                 await self._follow()
@@ -96,6 +116,8 @@ class Follower:
         events = [(record.offset, event) for record in batch if (event := await self._decode(record)) is not None]
         async with self._writing:
             await self._in_thread(self._projection.apply, topic, position, until, events)
+        if events and self._kinds[topic] in DECISIONS:
+            self.news.tell()
         return until
 
     async def _decode(self, record: Record) -> Event | None:

@@ -5,7 +5,8 @@ Rules:
 - Events and position change in one transaction, so a crash between two batches loses nothing and doubles nothing.
 - The position is moved only from where the writer believes it to be. Two processes may share a database: the slower one
   gets ``MovedError`` and looks again.
-- What the registry's core refuses (an epoch that does not grow, a second decision about a run) is refused here too.
+- What the registry's core refuses (an epoch that does not grow, a second decision about a run) is refused here too:
+  see ``apply``.
 - A file that SQLite calls damaged is moved aside, never deleted; the log fills a new one.
 
 All of it blocks for as long as the database takes: callers run it in a thread.
@@ -15,20 +16,15 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import create_engine, func, inspect, select, update
+from sqlalchemy import create_engine, inspect, select, update
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.orm import Session
 
 from millrace.contracts.errors import MillraceError
-from millrace.contracts.events import (
-    DeploymentDecided,
-    Event,
-    ModelVersionChanged,
-    ServingStatusReported,
-    TrainingRunChanged,
-)
+from millrace.contracts.events import Event
 from millrace.telemetry.log import get_logger
-from services.registry.tables import Base, Change, Deployment, Layout, Position, Run, Serving, Version, fingerprint
+from services.registry.apply import apply
+from services.registry.tables import Base, Layout, Position, fingerprint
 
 log = get_logger(__name__)
 _NOT_THE_FILES_FAULT = frozenset({
@@ -85,7 +81,7 @@ class Projection:
             if session.connection().execute(where.values(next_offset=until)).rowcount != 1:
                 raise MovedError(f"{topic} is no longer at {position} in {self.name}")
             for offset, event in events:
-                _apply(session, offset, event)
+                apply(session, offset, event)
                 session.flush()  # so that the next event of this batch sees it
 
     def session(self) -> Session:
@@ -142,63 +138,3 @@ def _damage(file: Path) -> str | None:
     finally:
         connection.close()
     return None if found == ["ok"] else "; ".join(found)
-
-
-def _apply(session: Session, offset: int, event: Event) -> None:
-    match event:
-        case TrainingRunChanged():
-            _apply_run(session, offset, event)
-        case ModelVersionChanged():
-            _apply_change(session, offset, event)
-        case DeploymentDecided():
-            _apply_deployment(session, event)
-        case ServingStatusReported():
-            _apply_serving(session, event)
-        case _:
-            raise TypeError(f"{type(event).__name__} is none of the registry's tables")
-
-
-def _apply_run(session: Session, offset: int, event: TrainingRunChanged) -> None:
-    known = session.get(Run, (event.model, event.run_id))
-    if known is not None and known.status == "SUCCEEDED":
-        return
-    fields = event.model_dump(exclude={"ranges", "excluded", "artifact_bytes"})
-    session.merge(Run(log_offset=offset, **{**fields, "checks": list(fields["checks"])}))
-
-
-def _apply_change(session: Session, offset: int, event: ModelVersionChanged) -> None:
-    known = None if event.version is None else session.get(Version, (event.model, event.version))
-    registers = event.status == "REGISTERED"
-    if (registers or event.status == "REJECTED") and _decided(session, event):
-        return
-    if event.status != "REJECTED" and (event.version is None or registers == (known is not None)):
-        return
-    session.add(Change(log_offset=offset, **{**event.model_dump(), "reasons": list(event.reasons)}))
-    if registers:
-        fields = event.model_dump(exclude={"change_id", "caused_by", "reasons"})
-        session.add(Version(registered_at_ms=event.changed_at_ms, reasons=list(event.reasons), **fields))
-    elif known is not None and event.status != "REJECTED":
-        known.status, known.changed_at_ms = event.status, event.changed_at_ms
-
-
-def _decided(session: Session, event: ModelVersionChanged) -> bool:
-    decisions = Change.status.in_(("REGISTERED", "REJECTED"))
-    found = select(Change.change_id).where(Change.model == event.model, Change.run_id == event.run_id, decisions)
-    return session.scalars(found).first() is not None
-
-
-def _apply_deployment(session: Session, event: DeploymentDecided) -> None:
-    known = session.scalar(select(func.max(Deployment.epoch)).where(Deployment.model == event.model))
-    if known is None or event.epoch > known:
-        session.add(Deployment(**{**event.model_dump(), "traffic": [part.model_dump() for part in event.traffic]}))
-
-
-def _apply_serving(session: Session, event: ServingStatusReported) -> None:
-    fields = event.model_dump()
-    known = session.get(Serving, (event.model, event.partition, event.epoch, event.status))
-    if known is None:
-        session.add(Serving(first_at_ms=event.reported_at_ms, **fields))
-        return
-    known.version, known.process, known.reason = event.version, event.process, event.reason
-    known.from_offset = min(known.from_offset, event.from_offset)
-    known.reported_at_ms = event.reported_at_ms

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from millrace.contracts.events import TrainingRunChanged
-from millrace.contracts.sections import Gates
+from millrace.contracts.gates_policy import Gates
 
 CHAMPION_READABLE = "champion-readable"  # the trainer reports it, when it has failed
 SHOWN_DECIMALS = 3

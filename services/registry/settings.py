@@ -1,5 +1,7 @@
 """What the registry is told by its environment."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from millrace.contracts.settings import ServiceSettings
@@ -16,6 +18,17 @@ class Settings(ServiceSettings):
         repr=False,  # it may hold a password
         description="SQLAlchemy URL of the projection, such as postgresql://…; default SQLite in <data>/registry.db.",
     )
+
+    keys: Path | None = Field(None, description="Folder of the signing keys and of trusted.json; default <data>/keys.")
+    keys_create: bool = Field(
+        True,  # noqa: FBT003  # pydantic's way to give a default
+        description="Whether to make keys that are missing, at start; where not, a missing one is an error.",
+    )
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the keys are, with its default."""
+        return self.keys or self.data / "keys"
 
     @property
     def database(self) -> str:

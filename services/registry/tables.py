@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, Dialect, Text, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-RULES = 1
-"""Grows when ``projection.py`` reads the same events differently, so that older projections are rebuilt."""
+RULES = 2
+"""Grows when ``apply.py`` reads the same events differently, so that older projections are rebuilt."""
 
 
 class Words(TypeDecorator[str]):
@@ -50,6 +50,7 @@ class Base(DeclarativeBase):
         str: Words,
         int: BigInteger,
         dict[str, float]: Json,
+        dict[str, str]: Json,
         list[str]: Json,
         list[dict[str, Any]]: Json,
     }
@@ -102,10 +103,21 @@ class Run(Base):
     config_hash: Mapped[str | None]
     lock_hash: Mapped[str | None]
     expectations_id: Mapped[str | None]
+    ranges: Mapped[list[dict[str, Any]]]
+    excluded: Mapped[list[dict[str, Any]]]
+    because: Mapped[str]
+    source: Mapped[str]
+    family: Mapped[str]
+    params: Mapped[dict[str, str]]
+    window: Mapped[str]
+    baselines: Mapped[dict[str, float]]
+    backend: Mapped[str]
+    golden_sha256: Mapped[str | None]
+    record_sha256: Mapped[str | None]
 
 
 class Version(Base):
-    """A registered version and its newest status."""
+    """A registered version, its newest status, and the space that it was about."""
 
     __tablename__ = "versions"
 
@@ -119,6 +131,12 @@ class Version(Base):
     reasons: Mapped[list[str]]
     registered_at_ms: Mapped[int]
     changed_at_ms: Mapped[int]
+    space: Mapped[str]
+    approved_by: Mapped[list[str]]
+    source: Mapped[str]
+    golden_sha256: Mapped[str | None]
+    signature: Mapped[str | None]
+    key_id: Mapped[str | None]
 
 
 class Change(Base):
@@ -138,6 +156,12 @@ class Change(Base):
     reasons: Mapped[list[str]]
     caused_by: Mapped[str]
     changed_at_ms: Mapped[int]
+    space: Mapped[str]
+    approved_by: Mapped[list[str]]
+    source: Mapped[str]
+    golden_sha256: Mapped[str | None]
+    signature: Mapped[str | None]
+    key_id: Mapped[str | None]
 
 
 class Deployment(Base):
@@ -147,6 +171,7 @@ class Deployment(Base):
 
     model: Mapped[str] = mapped_column(primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    log_offset: Mapped[int]
     deployment_id: Mapped[str]
     traffic: Mapped[list[dict[str, Any]]]
     scoring_since_ms: Mapped[int]
@@ -154,6 +179,13 @@ class Deployment(Base):
     reason: Mapped[str]
     decided_by: Mapped[str]
     decided_at_ms: Mapped[int]
+    kind: Mapped[str]
+    strategy: Mapped[str]
+    rollout_id: Mapped[str | None]
+    step: Mapped[int]
+    unit: Mapped[str]
+    space: Mapped[str]
+    evidence_id: Mapped[str | None]
 
 
 class Serving(Base):
@@ -171,6 +203,78 @@ class Serving(Base):
     reason: Mapped[str | None]
     first_at_ms: Mapped[int]
     reported_at_ms: Mapped[int]
+
+
+class Audit(Base):
+    """Who did what, accepted or refused; once for each id. ``about`` is the model, also of an old record."""
+
+    __tablename__ = "audits"
+
+    audit_id: Mapped[str] = mapped_column(primary_key=True)
+    log_offset: Mapped[int]
+    about: Mapped[str] = mapped_column(index=True)
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    reason: Mapped[str]
+    caused_by: Mapped[str | None] = mapped_column(index=True)
+    recorded_at_ms: Mapped[int]
+    model: Mapped[str | None]
+    version: Mapped[int | None]
+    epoch: Mapped[int | None]
+    outcome: Mapped[str]
+    space: Mapped[str | None]
+
+
+class Request(Base):
+    """What a person asked of the registry; once for each id."""
+
+    __tablename__ = "registry_requests"
+
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    log_offset: Mapped[int]
+    model: Mapped[str] = mapped_column(index=True)
+    action: Mapped[str]
+    version: Mapped[int | None]
+    space: Mapped[str | None]
+    expected_epoch: Mapped[int | None]
+    immediate: Mapped[bool]
+    reason: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at_ms: Mapped[int]
+
+
+class Retrain(Base):
+    """A request to train again: between a run and the drift event that it goes back to."""
+
+    __tablename__ = "retrain_requests"
+
+    request_id: Mapped[str] = mapped_column(primary_key=True)
+    log_offset: Mapped[int]
+    model: Mapped[str] = mapped_column(index=True)
+    reason: Mapped[str]
+    caused_by: Mapped[str | None]
+    message: Mapped[str]
+    requested_by: Mapped[str]
+    requested_at_ms: Mapped[int]
+
+
+class Evidence(Base):
+    """The newest measurement of a rollout's epoch in a partition: the one that reaches farthest."""
+
+    __tablename__ = "evidence"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    rollout_id: Mapped[str] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    partition: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    log_offset: Mapped[int]
+    evidence_id: Mapped[str]
+    until_offset: Mapped[int]
+    arms: Mapped[list[dict[str, Any]]]
+    pairs: Mapped[list[dict[str, Any]]]
+    until_time_ms: Mapped[int]
+    measured_at_ms: Mapped[int]
 
 
 def fingerprint() -> str:

@@ -5,12 +5,19 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from services.registry.history_views import CauseView
+
 
 def _numbers(metrics: Any) -> Any:
     return {name: value if math.isfinite(value) else None for name, value in dict(metrics).items()}
 
 
+def _number(value: Any) -> Any:
+    return value if value is None or math.isfinite(value) else None
+
+
 Metrics = Annotated[dict[str, float | None], BeforeValidator(_numbers)]
+Number = Annotated[float | None, BeforeValidator(_number)]
 
 
 class _View(BaseModel):
@@ -52,6 +59,10 @@ class TrafficView(_View):
     share: float
     artifact_sha256: str
     feature_set: str
+    mode: str = Field("LIVE", description="LIVE, or SHADOW: it scores unseen, with a share of 0.")
+    golden_sha256: str | None = None
+    signature: str | None = Field(None, description="Ed25519 signature, base64; null where versions are not signed.")
+    key_id: str | None = None
 
 
 class ModelDetail(ModelView):
@@ -69,6 +80,18 @@ class ChangeView(_View):
     reasons: list[str]
     caused_by: str
     changed_at_ms: int
+    space: str = Field(description="Space that the fact is about.")
+    approved_by: list[str]
+
+
+class CheckView(_View):
+    """One named test of a candidate."""
+
+    name: str
+    passed: bool
+    value: Number
+    limit: Number
+    message: str
 
 
 class VersionView(_View):
@@ -87,6 +110,49 @@ class VersionView(_View):
     reasons: list[str] = Field(description="Why it was admitted or rejected.")
     decided_at_ms: int
     history: list[ChangeView]
+    space: str = Field("production", description="Space that its newest fact is about.")
+    approved_by: list[str] = Field(default_factory=list, description="Who approved it, when somebody last had to.")
+    source: str = Field("trained", description="trained, or imported.")
+    golden_sha256: str | None = None
+    signature: str | None = Field(None, description="Its signature for the space; null where versions are not signed.")
+    key_id: str | None = None
+
+
+class VersionDetail(VersionView):
+    """A version with all that its run told."""
+
+    model: str
+    served: list["ServedUnder"] = Field(description="The deployments that gave it traffic, oldest first.")
+    checks: list[CheckView]
+    train_rows: int | None
+    holdout_rows: int | None
+    family: str | None
+    params: dict[str, str]
+    window: str | None
+    baselines: Metrics
+    backend: str | None
+    because: str | None = Field(description="In words, what caused the run.")
+    snapshot_id: str | None
+    table_version: int | None
+    rows_sha256: str | None
+    code_hash: str | None
+    config_hash: str | None
+    lock_hash: str | None
+    seed: int | None
+    expectations_id: str | None
+    record_sha256: str | None
+
+
+class ServedUnder(_View):
+    """A deployment that gave a version traffic."""
+
+    epoch: int
+    deployment_id: str
+    variant: str
+    share: float
+    mode: str
+    from_ms: int
+    until_ms: int | None = Field(description="When the next deployment was decided; null if it is in force.")
 
 
 class DeploymentView(_View):
@@ -100,16 +166,14 @@ class DeploymentView(_View):
     reason: str
     decided_by: str
     decided_at_ms: int
+    kind: str = Field(description="DEPLOYED, ROLLOUT_STARTED, ADVANCED, REBALANCED, PROMOTED, ROLLED_BACK or ABORTED.")
+    strategy: str
+    rollout_id: str | None
+    step: int
+    unit: str
+    space: str
+    evidence_id: str | None
     serving: list[ServingView] = Field(description="What serving said about this epoch.")
-
-
-class CauseView(_View):
-    """One link of a causal chain; its cause is the next one."""
-
-    kind: str
-    id: str
-    what: str
-    at_ms: int | None
 
 
 class ChampionView(_View):
@@ -134,16 +198,45 @@ class Models(_View):
     models: list[ModelView]
 
 
+Next = Annotated[str | None, Field(description="Cursor of the next page; null on the last one.")]
+
+
 class Versions(_View):
-    """All versions of a model, and all rejected runs, newest first."""
+    """Versions of a model, and rejected runs, newest first. A page counts both together."""
 
     model: str
     versions: list[VersionView]
     rejected: list[VersionView]
+    next: Next = None
 
 
 class Deployments(_View):
-    """All deployments of a model, newest first."""
+    """Deployments of a model, newest first."""
 
     model: str
     deployments: list[DeploymentView]
+    next: Next = None
+
+
+class AuditView(_View):
+    """Who did what, or asked for what and was refused, and why."""
+
+    audit_id: str
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    caused_by: str | None = Field(description="Id of the request or the event behind it.")
+    recorded_at_ms: int
+    version: int | None
+    epoch: int | None = Field(description="Epoch that came of it; null if none did.")
+    outcome: str = Field(description="ACCEPTED, or REFUSED: the reason says why.")
+    space: str | None
+
+
+class Audits(_View):
+    """The audit log of a model, newest first."""
+
+    model: str
+    audits: list[AuditView]
+    next: Next = None

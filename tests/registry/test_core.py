@@ -8,49 +8,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.contracts import schemas
-from millrace.contracts.events import AlertRaised, AuditRecorded, DeploymentDecided, Event, ModelVersionChanged
-from millrace.contracts.sections import Gates
-from services.registry.core import State, decide, evolve, refusal
+from millrace.contracts.events import AlertRaised, DeploymentDecided, Event, ModelVersionChanged, RunProgress
+from services.registry.core import State, decide, evolve, refusal, unchecked
+from tests.registry.life import NOW_MS, PLAIN, Life, folded, told
 from tests.registry.runs import make_run
 
-GATES = Gates(first=0.6)
-NOW_MS = 831427200009
-
-
-def folded(*events: Event, state: State | None = None) -> State:
-    """The state after these events."""
-    state = state or State("tiny")
-    for event in events:
-        state = evolve(state, event)
-    return state
+PROGRESS = RunProgress(stage="fitting", step=1, steps=2, message="tree 1 of 2", values={})
 
 
 def settled(state: State, now_ms: int = NOW_MS) -> tuple[State, list[Event]]:
     """Decide about all that waits, as the shell does: the state after it, and the log of it."""
-    log: list[Event] = []
-    while state.pending:
-        events = decide(state, next(iter(state.pending.values())), GATES, None, now_ms)
-        log += events
-        state = folded(*events, state=state)
-    return state, log
+    life = Life(state=state)
+    life.now_ms = now_ms
+    log = life.tell()
+    return life.state, log
 
 
 def grown(*runs: Event) -> tuple[State, list[Event]]:
-    """The state and the log after these runs, decided one after the other."""
-    state, log = State("tiny"), []
+    """The state and what was written after these runs, decided one after the other."""
+    life, log = Life(), []
     for run in runs:
-        state, events = settled(evolve(state, run))
-        log += events
-    return state, log
+        log += life.tell(run)
+    return life.state, log
 
 
 def test_a_first_model_is_registered_promoted_deployed_and_audited():
     """One decision is one tuple of events, in the order of cause and effect."""
     _, log = grown(make_run())
 
-    assert ["REGISTERED", "PROMOTED", DeploymentDecided, AuditRecorded] == [
-        event.status if isinstance(event, ModelVersionChanged) else type(event) for event in log
-    ]
+    assert [
+        "REGISTERED 1 development", "PROMOTED 1 test", "PROMOTED 1 production", "DEPLOYED 1", "deploy ACCEPTED"
+    ] == told(log)  # fmt: skip
+
+
+def test_all_of_a_first_model_is_one_decision():
+    """With no approvals and no rollout asked for, everything is written in one transaction."""
+    life = Life()
+    life.train(2)
+
+    assert [5, 6] == [len(decision) for decision in life.decisions]
 
 
 def test_a_later_model_retires_the_champion():
@@ -80,16 +76,17 @@ def test_ids_and_causes_are_those_of_the_contract():
             ("model-version-changed", "registered"), ("deployment-decided", "first"), ("audit-recorded", "deploy")
         ]
     }  # fmt: skip
-    registered, promoted, deployed, audited = grown(make_run())[1]
+    registered, tested, promoted, deployed, audited = grown(make_run())[1]
 
     assert [
         examples["model-version-changed"]["change_id"].replace("electricity", "tiny"),
+        "version/tiny/1/PROMOTED/test",
         "version/tiny/1/PROMOTED",
         examples["deployment-decided"]["deployment_id"].replace("electricity", "tiny"),
         examples["audit-recorded"]["audit_id"].replace("electricity", "tiny"),
-    ] == [registered.change_id, promoted.change_id, deployed.deployment_id, audited.audit_id]
-    assert ["run-1", registered.change_id, promoted.change_id, deployed.deployment_id] == [
-        event.caused_by for event in (registered, promoted, deployed, audited)
+    ] == [registered.change_id, tested.change_id, promoted.change_id, deployed.deployment_id, audited.audit_id]
+    assert ["run-1", registered.change_id, registered.change_id, promoted.change_id, deployed.deployment_id] == [
+        event.caused_by for event in (registered, tested, promoted, deployed, audited)
     ]
 
 
@@ -115,7 +112,7 @@ def test_without_a_whole_artefact_nothing_is_admitted(changes, fault, words):
     """Good metrics do not help a model whose file is not there; an operator is told."""
     run = make_run(**changes)
 
-    rejected, alert = decide(evolve(State("tiny"), run), run, GATES, fault, NOW_MS)
+    rejected, alert = decide(folded(run), PLAIN, NOW_MS, {"run-1": fault})
 
     assert ("REJECTED", (words,)) == (rejected.status, rejected.reasons)
     assert isinstance(alert, AlertRaised)
@@ -126,13 +123,31 @@ def test_a_run_that_is_decided_is_not_decided_again():
     """A redelivered run asks nothing any more."""
     state, _ = grown(make_run())
 
-    assert () == decide(state, make_run(), GATES, None, NOW_MS)
+    state = evolve(state, make_run())
+
+    assert {} == state.pending
+    assert () == decide(state, PLAIN, NOW_MS, {"run-1": None})
+
+
+def test_a_run_waits_until_its_files_were_looked_at_and_so_do_those_after_it():
+    """Oldest first, however quick the store is about the others."""
+    state = folded(make_run(), make_run("run-2"))
+
+    assert "run-1" == unchecked(state, {}).run_id
+    assert () == decide(state, PLAIN, NOW_MS, {"run-2": None})
+    assert "run-2" == unchecked(state, {"run-1": None}).run_id
 
 
 @pytest.mark.parametrize(
     "run",
-    [make_run(status="STARTED"), make_run(status="FAILED"), make_run(model="other")],
-    ids=["started", "failed", "of another model"],
+    [
+        make_run(status="STARTED"),
+        make_run(status="STARTED", progress=PROGRESS),
+        make_run(status="SUCCEEDED", progress=PROGRESS),
+        make_run(status="FAILED"),
+        make_run(model="other"),
+    ],
+    ids=["started", "at work", "at work, misspoken", "failed", "of another model"],
 )
 def test_only_succeeded_runs_of_this_model_wait_for_a_decision(run):
     """Everything else is no question to the registry."""
@@ -174,6 +189,7 @@ def test_an_epoch_that_does_not_grow_is_ignored_and_reported():
             {"status": "RETIRED", "version": 7},
             "version/tiny/1/REGISTERED is RETIRED, but version 7 was never registered",
         ),
+        ({"status": "RETIRED"}, "version/tiny/1/REGISTERED is known already; a repetition changes nothing"),
     ],
 )
 def test_a_second_decision_is_ignored_and_reported(change, words):

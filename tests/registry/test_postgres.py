@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from millrace.bus.tasks import inline
 from millrace.contracts import topics
 from millrace.contracts.events import ServingStatusReported
 from millrace.stores.artifacts import ArtifactStore
+from services.registry.feed import Feed
 from services.registry.projection import MovedError, Projection
+from tests.registry.lives import append_all, client, following, whole_life
 from tests.registry.runs import append, make_run, ready, registry, until, until_decided
 from tests.registry.test_projection import TOPICS, content
 from tests.support import World, tiny_project
@@ -93,7 +96,7 @@ async def test_a_model_lives_and_is_rebuilt_equal_on_postgresql(url, tmp_path):
                                      make_run("run-2", against=1, artifact_sha256=digest), odd]):  # fmt: skip
             await append(world, topics.TRAINING_RUNS, run)
             await until_decided(world, count + 1)
-        await until(lambda: len(content(service._projection)["version_changes"]) == 6)
+        await until(lambda: len(content(service._projection)["version_changes"]) == 8)
         await until(lambda: len(content(service._projection)["runs"]) == 3)
         await until(lambda: len(content(service._projection)["deployments"]) == 2)
         before = content(service._projection)
@@ -137,3 +140,26 @@ def test_numbers_of_64_bits_and_odd_text_are_kept(url):
     assert "a\N{REPLACEMENT CHARACTER}b" in found["runs"][0]
     assert 1 == len(found["serving"])
     projection.close()
+
+
+async def test_a_whole_life_is_told_on_postgresql_as_on_sqlite(url, tmp_path):
+    """Rollouts, approvals, refusals, pages, card and stream: the same answers from both databases."""
+    world = await World.create(tiny_project(tmp_path / "project"))
+    await append_all(world, whole_life().log)
+    paths = ("", "/history", "/versions?limit=2", "/versions/2", "/versions/2/card", "/deployments?limit=3",
+             "/audit?limit=4", "/rollouts", "/champion")  # fmt: skip
+    answers = []
+    for database in (url, f"sqlite:///{tmp_path / 'registry.db'}"):
+        async with (
+            following(world, database) as (projection, follower),
+            client(world, projection, follower) as http,
+        ):
+            found = [await http.get(f"/v1/models/tiny{path}") for path in paths]
+            feed = Feed(projection, inline, follower.news)
+            stream = feed.stream("tiny", await feed.place(None, live=False))
+            told = [await anext(stream) for _ in range(20)]
+            await stream.aclose()
+        answers.append(([(one.status_code, one.text) for one in found], told))
+
+    assert answers[0] == answers[1]
+    assert {200} == {status for status, _ in answers[0][0]}

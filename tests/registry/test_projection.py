@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from functools import reduce
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,11 +19,15 @@ from millrace.contracts.events import (
     ServingStatusReported,
     TrainingRunChanged,
 )
+from millrace.contracts.gates_policy import Gates
+from millrace.contracts.rollout_policy import Rollout
 from millrace.stores.artifacts import ArtifactStore
+from services.registry.core import Policy, State, evolve
+from services.registry.follow import FOLLOWED
 from services.registry.projection import MovedError, Projection
-from services.registry.tables import Base, Position, Version
+from services.registry.tables import Audit, Base, Position, Version
+from tests.registry.lives import Lived, run, whole_life
 from tests.registry.runs import append, make_run, ready, registry, until, until_decided
-from tests.registry.test_core import folded, grown, runs
 from tests.support import World, tiny_project
 
 TOPICS = {
@@ -63,7 +68,7 @@ async def lived(tmp_path):
         await append(world, topics.SERVING_STATUS, STATUS)
         await until(lambda: len(content(service._projection)["serving"]) == 1)
         await until(lambda: len(content(service._projection)["runs"]) == 4)
-        await until(lambda: len(content(service._projection)["version_changes"]) == 6)
+        await until(lambda: len(content(service._projection)["version_changes"]) == 8)
         await until(lambda: len(content(service._projection)["deployments"]) == 2)
     return world, tmp_path, content(service._projection)
 
@@ -217,8 +222,7 @@ def test_two_processes_on_one_database_apply_each_event_once(url):
 
 def test_an_epoch_that_does_not_grow_is_not_stored(url):
     """A replayed or doubled deployment changes nothing, as in the core."""
-    deployments = [event for event in grown(make_run(), make_run("run-2", against=1))[1]
-                   if isinstance(event, DeploymentDecided)]  # fmt: skip
+    deployments = [event for event in whole_life().log if isinstance(event, DeploymentDecided)]
     projection = Projection(url)
     projection.open(TOPICS)
     second = [(0, deployments[1]), (1, deployments[0]), (2, deployments[1].model_copy(update={"reason": "again"}))]
@@ -261,26 +265,41 @@ def test_a_succeeded_run_stays_succeeded(url):
     projection.close()
 
 
+ACTIONS = st.one_of(
+    st.tuples(st.just("run"), st.integers(1, 5)),
+    st.tuples(st.sampled_from(["approve", "reject", "promote", "rollback", "retire"]), st.integers(1, 3)),
+    st.tuples(st.sampled_from(["abort", "freeze", "unfreeze", "kill"]), st.none()),
+)
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(delivered=st.lists(runs, max_size=10), doubled=st.integers(0, 40), replayed=st.integers(0, 40))
-def test_the_tables_say_what_the_core_says(tmp_path_factory, delivered, doubled, replayed):
+@given(actions=st.lists(ACTIONS, max_size=12), doubled=st.integers(0, 90), replayed=st.integers(0, 90))
+def test_the_tables_say_what_the_core_says(tmp_path_factory, actions, doubled, replayed):
     """One rule in two places: also with repeated and stale events in the log, tables and fold agree."""
-    _, log = grown(*delivered)
+    lived = Lived(Policy(Gates(first=0.6), Rollout(strategy="canary")))
+    for place, (verb, number) in enumerate(actions):
+        if verb == "run":
+            lived.happens(run(number, lived.state.champion))
+        else:
+            lived.asks(verb, number, request_id=f"request/{place}")
+    log = list(lived.log)
     if log:
         log.insert(doubled % len(log) + 1, log[doubled % len(log)])
         log.append(log[replayed % len(log)])
-    state = folded(*log)
+    state = reduce(evolve, log, State("tiny"))
     projection = Projection(f"sqlite:///{tmp_path_factory.mktemp('db') / 'registry.db'}")
-    projection.open(TOPICS)
-    for topic, kind in list(TOPICS.items())[:2]:
+    projection.open([row.suffix for row in FOLLOWED])
+    for row, kind in FOLLOWED.items():
         events = list(enumerate(event for event in log if isinstance(event, kind)))
-        projection.apply(topic, 0, len(events), events)
+        projection.apply(row.suffix, 0, len(events), events)
     with projection.session() as session:
-        found = {row.version: row.status for row in session.scalars(select(Version))}
+        found = {row.version: (row.status, row.space) for row in session.scalars(select(Version))}
         positions = {row.topic: row.next_offset for row in session.scalars(select(Position))}
+        answered = {row.caused_by for row in session.scalars(select(Audit)) if row.caused_by}
     epochs = sorted(int(row.split(", ")[1]) for row in content(projection)["deployments"])
     projection.close()
 
-    assert {number: version.status for number, version in state.versions.items()} == found
+    assert {number: (version.status, version.space) for number, version in state.versions.items()} == found
     assert sum(isinstance(event, ModelVersionChanged) for event in log) == positions["model-versions"]
     assert list(range(1, state.epoch + 1)) == epochs
+    assert state.answered == answered

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millrace.contracts.events import CheckResult
-from millrace.contracts.sections import Gates
+from millrace.contracts.gates_policy import Gates
 from services.registry.promote import judge
 from tests.registry.runs import FAILED, PASSED, make_run
 

@@ -25,3 +25,19 @@ def test_the_database_is_sqlite_in_the_data_folder_unless_told(monkeypatch, more
 
     assert database == settings.database
     assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("more", "folder", "create"),
+    [
+        ({}, "/data/keys", True),
+        ({"MILLRACE_KEYS": "/secret/keys", "MILLRACE_KEYS_CREATE": "false"}, "/secret/keys", False),
+    ],
+)
+def test_keys_are_in_the_data_folder_and_made_there_unless_told(monkeypatch, more, folder, create):
+    """No setting is needed on a laptop; in production keys come from elsewhere and are never made up."""
+    for name, value in {**NEEDED, **more}.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+
+    assert (folder, create) == (str(settings.keys_folder), settings.keys_create)

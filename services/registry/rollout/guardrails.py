@@ -1,0 +1,84 @@
+"""What needs no labels: errors, missing scores and time, judged on counts.
+
+Each share is tested on the whole rollout with half of alpha, and on the present epoch with the rest, which is dealt out
+over the steps as 1/2, 1/6, 1/12, … (they sum to 1). So a version that was sound for long and then fails is found as
+soon as a new one, and all looks at all steps together err with a chance of at most alpha for each guardrail.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from millrace.contracts.rollout_events import ArmMeasured
+from services.registry.rollout import binomial
+from services.registry.rollout.look import CHAMPION, Look, attempted
+from services.registry.rollout.verdicts import Guardrail
+
+Counted = Literal["errors", "missing"]
+COUNTED: tuple[Counted, ...] = ("errors", "missing")
+WORDS = {"errors": "error share", "missing": "share of missing scores"}
+
+
+def failed(look: Look, variant: str) -> tuple[Guardrail, str] | None:
+    """The first guardrail that this variant failed, and why; None if it is within all.
+
+    >>> from millrace.contracts.gates_policy import Gates
+    >>> from millrace.contracts.rollout_policy import Rollout
+    >>> from services.registry.rollout.evidence import Evidence
+    >>> from services.registry.rollout.examples import arm, deployed, measured
+    >>> seen = Evidence().add(measured(arms=[arm("candidate", scored_rows=200, error_rows=8)]))
+    >>> canary = deployed("canary", [("candidate", 0.1)])
+    >>> failed(Look.at(Rollout(strategy="canary"), Gates(first=0.6), canary, seen, 0), "candidate")
+    ('errors', 'error share 4.0 % of 200 events is above 1.0 %')
+    """
+    alpha, step = look.guardrails.alpha / 2, look.deployment.step
+    for what in COUNTED:
+        limit = limit_of(look, what)
+        for arm, level in (
+            (look.arm(variant), alpha),
+            (look.arm_now(variant), alpha / ((step + 1) * (step + 2))),
+        ):
+            if binomial.is_above(faults_of(arm, what), attempted(arm), limit, level):
+                return what, _share(what, arm, limit)
+    slow = _slow(look, variant)
+    return None if slow is None else ("latency", slow)
+
+
+def doubts(look: Look, variant: str) -> Iterator[str]:
+    """Why its share may not grow yet, although no guardrail has failed."""
+    arm, least = look.arm(variant), look.guardrails.rows_min
+    if attempted(arm) < least:
+        yield f"{variant} has scored {attempted(arm)} of the {least} events before which its faults are not judged"
+    for what in COUNTED:
+        if faults_of(arm, what) > limit_of(look, what) * attempted(arm):
+            yield f"{_share(what, arm, limit_of(look, what))}, which may be chance"
+
+
+def limit_of(look: Look, what: Counted) -> float:
+    """The share that is allowed."""
+    rules = look.guardrails
+    return rules.error_share_max if what == "errors" else rules.missing_share_max
+
+
+def faults_of(arm: ArmMeasured, what: Counted) -> int:
+    """How many there were."""
+    return arm.error_rows if what == "errors" else arm.missing_rows
+
+
+def _share(what: Counted, arm: ArmMeasured, limit: float) -> str:
+    rows = attempted(arm)
+    seen = faults_of(arm, what) / max(rows, 1)
+    return f"{WORDS[what]} {100 * seen:.1f} % of {rows} events is above {100 * limit:.1f} %"
+
+
+def _slow(look: Look, variant: str) -> str | None:
+    """Its time per event beside the champion's. A ratio of sums, no test: each micro-batch is in both."""
+    arm, champion, rules = look.arm(variant), look.arm(CHAMPION), look.guardrails
+    if min(arm.scored_rows, champion.scored_rows) < max(rules.rows_min, 1) or champion.scoring_us <= 0:
+        return None
+    ours, theirs = arm.scoring_us / arm.scored_rows, champion.scoring_us / champion.scored_rows
+    if ours <= rules.scoring_ratio_max * theirs:
+        return None
+    return (
+        f"scoring takes {ours:.0f} us an event over {arm.scored_rows} events, {ours / theirs:.1f} times the champion's "
+        f"{theirs:.0f} us; at most {rules.scoring_ratio_max:g} times is allowed"
+    )
