@@ -102,6 +102,7 @@ def service(one: Round, name: str) -> Command:
         "MILLRACE_SCHEMA_REGISTRY_URL": stage.schema_registry_url,
         "MILLRACE_PROJECT": str(stage.project.folder),
         "MILLRACE_DATA": str(stage.folder),
+        "MILLRACE_SIGNATURES": "off",  # deployments are written by the benchmark, not by a registry
         "MILLRACE_HTTP_HOST": HOST,
         "MILLRACE_HTTP_PORT": str(one.ports[part]),
         "MILLRACE_LOG_LEVEL": "WARNING",

@@ -45,6 +45,23 @@ EVENT_TO_PREDICTION_SECONDS = BatchHistogram(
 MODEL_VERSION = Gauge("millrace_model_version", "Version of the model that this process serves.", ["model"])
 MODEL_EPOCH = Gauge("millrace_model_epoch", "Epoch of the deployment that this process serves.", ["model"])
 MODEL_LOAD_FAILURES = Counter("millrace_model_load_failures_total", "Models that serving refused to load.", ["model"])
+MODEL_LOAD_SECONDS = Histogram(
+    "millrace_model_load_seconds",
+    "Time to try and load a model that was not in memory.",
+    ["model"],
+    buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
+)
+VARIANT_SHARE = Gauge(
+    "millrace_variant_share_ratio", "Share of the traffic that a variant has in this process.", ["model", "variant"]
+)
+VARIANT_EVENTS = Counter(
+    "millrace_variant_events_total",
+    "Events of a rollout, by variant: answered, and scored, without success (error, missing) among them.",
+    ["model", "variant", "outcome"],
+)
+VARIANT_SCORING_SECONDS = Counter(
+    "millrace_variant_scoring_seconds_total", "Time that a variant of a rollout took to score.", ["model", "variant"]
+)
 MODEL_ACCURACY = Gauge(
     "millrace_model_accuracy_ratio", "Prequential accuracy over the newest window.", ["model", "version"]
 )

@@ -1,22 +1,16 @@
 """Entry: ``python -m services.serving``."""
 
-from millrace.bus.context import Context
+from functools import partial
+
 from millrace.bus.service import main
 from services.serving.settings import Settings
-from services.serving.shell import ServingService
+from services.serving.wiring import build
 
 
 def run() -> None:
     """Read the environment and serve until stopped."""
     settings = Settings()
-
-    def build(context: Context) -> ServingService:
-        artifacts = settings.artifacts or str(settings.data / "artifacts")
-        return ServingService(
-            context, artifacts=artifacts, max_records=settings.max_records, threads=settings.scoring_threads
-        )
-
-    main("serving", settings, build)
+    main("serving", settings, partial(build, settings))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """One micro-batch from Avro to Avro, by the column: samples -> scores -> predictions and observation frames. Pure.
 
 Everything in here runs in a worker thread and touches nothing but its arguments, so that the event loop goes on with
-heartbeats, fetches and commits meanwhile.
+heartbeats, fetches and commits meanwhile. Who answers which event during a rollout is in ``variants.py``; without one
+there is no work for it in any row.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,68 +15,27 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from millrace.contracts.codec import Codec
-from millrace.contracts.events import ObservationsRecorded
+from millrace.contracts.events import ObservationsRecorded, VariantScored
 from millrace.contracts.frames import frames_of
-from services.serving.score import Model, Scores
+from services.serving.guard import Scorer
+from services.serving.samples import Samples, as_numpy
+from services.serving.score import Scores
+from services.serving.variants import CHAMPION, Outcome, Rollout, Said, names_of, score_with
 
-CHAMPION = "champion"
 FRAME_BYTES = 800_000  # of one frame; a record may have RECORD_BYTES_MAX
-
-
-class Samples:
-    """The samples of a micro-batch, one row each, in log order.
-
-    ``columns`` has the fields of SampleRecorded; ``offsets`` are theirs, in the partition that they were read from.
-    """
-
-    def __init__(self, columns: Any, offsets: Sequence[int] | NDArray[np.int64]) -> None:
-        self.columns = columns
-        self.offsets = np.asarray(offsets, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    @cached_property
-    def is_event(self) -> NDArray[np.bool_]:
-        """Which rows are events; the others are labels."""
-        return cast("NDArray[np.bool_]", _numpy(pc.equal(self.columns.column("kind"), "EVENT")))
-
-    def foreign(self, feature_set: str) -> list[int]:
-        """Rows of events that were computed with another feature set."""
-        other = _numpy(pc.not_equal(self.columns.column("feature_set"), feature_set))
-        return np.flatnonzero(self.is_event & other).tolist()
-
-    def misshapen(self, width: int) -> list[int]:
-        """Rows of events that do not have as many features as their feature set."""
-        lengths = _numpy(pc.list_value_length(self.columns.column("features")))
-        return np.flatnonzero(self.is_event & (lengths != width)).tolist()
-
-    def take(self, rows: Sequence[int]) -> "Samples":
-        """These rows only."""
-        return Samples(self.columns.take(pa.array(rows, pa.int64())), self.offsets[list(rows)])
-
-    def events(self) -> "Samples":
-        """The events only."""
-        if self.is_event.all():
-            return self
-        return Samples(self.columns.filter(pa.array(self.is_event)), self.offsets[self.is_event])
-
-    def features(self, width: int) -> NDArray[np.float64]:
-        """Features of the events, shape (events, width). Only for samples of which none is misshapen."""
-        flat = self.columns.column("features").flatten()  # a label has none
-        return cast("NDArray[np.float64]", _numpy(flat)).reshape(-1, width)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Who answers: the same for all of a micro-batch."""
+    """Who answers: the same for all of a micro-batch. ``model`` and ``version`` are the champion's."""
 
-    model: Model
+    model: Scorer
     name: str
     version: int
     epoch: int
     classes: tuple[str, ...]
     features: tuple[str, ...]
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +46,7 @@ class Where:
     predictions: str
     observations: str
     partition: int
+    shadow_predictions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,34 +54,96 @@ class Answer:
     """What is written for a micro-batch.
 
     ``predictions`` has one value for each event, in order; ``observations`` the values of the frames.
-    ``waited_ms`` is the time since each event's own log time.
+    ``waited_ms`` is the time since each event's own log time. ``shadow`` has what the version said that did not answer,
+    for the events in ``shadow_rows``; ``counts`` what each variant did.
     """
 
     predictions: list[bytes]
     observations: list[bytes]
     waited_ms: NDArray[np.int64]
+    shadow: list[bytes] = field(default_factory=list)
+    shadow_rows: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    counts: tuple[VariantScored, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Scores of events with whose they are: one version and variant for all, or an array of them."""
+
+    scored: Scores
+    version: int | NDArray[np.int32]
+    variant: Any = CHAMPION
+
+    @classmethod
+    def of(cls, said: Said, rollout: Rollout) -> "Answers":
+        """What the variants of a rollout said; version 0 where nothing was said."""
+        versions = np.where(said.said, rollout.versions[said.part], 0).astype(np.int32)
+        return cls(said.scored, versions, names_of(rollout, said))
+
+    def take(self, rows: NDArray[np.intp]) -> "Answers":
+        """These rows only, of an array."""
+        assert not isinstance(self.version, int), "one for all is not cut"
+        scored = Scores(self.scored.values[rows], self.scored.scores[rows])
+        return Answers(scored, self.version[rows], self.variant.take(pa.array(rows)))
 
 
 def answer(samples: Samples, server: Server, where: Where, codec: Codec, *, from_offset: int, now_ms: int) -> Answer:
     """Score the samples and encode what came of it. ``from_offset`` is where the first frame begins."""
     events = samples.events()
     features = events.features(len(server.features))
-    scored = server.model.score(features) if len(events) else Scores(np.empty(0), np.empty((0, len(server.classes))))
-    predictions = codec.encode_columns(where.predictions, _predictions(events, scored, server, where, now_ms, codec))
-    columns = observed_columns(samples, features, scored, server)
-    observations = [
-        codec.encode(where.observations, observed)
-        for observed in _observations(columns, server, where, from_offset, now_ms)
-    ]
-    waited = np.maximum(0, now_ms - _numpy(events.columns.column("source_time_ms")))
-    return Answer(predictions, observations, waited)
+    outcome = None if server.rollout is None else _tried(events, features, server, server.rollout)
+    others = None
+    if outcome is None or server.rollout is None:
+        scored = (
+            server.model.score(features) if len(events) else Scores(np.empty(0), np.empty((0, len(server.classes))))
+        )
+        answers = Answers(scored, server.version)
+    else:
+        answers = Answers.of(outcome.answers, server.rollout)
+        others = None if outcome.others is None else Answers.of(outcome.others, server.rollout)
+    batch = _predictions(events, answers, server, where, now_ms, codec)
+    columns = observed_columns(samples, features, answers, server, others)
+    counts = () if outcome is None else outcome.counts
+    shadow_rows = np.empty(0, dtype=np.intp) if others is None else np.flatnonzero(others.version)
+    return Answer(
+        predictions=codec.encode_columns(where.predictions, batch),
+        observations=[
+            codec.encode(where.observations, observed)
+            for observed in _observations(columns, server, where, from_offset, now_ms, counts)
+        ],
+        waited_ms=np.maximum(0, now_ms - as_numpy(events.columns.column("source_time_ms"))),
+        shadow=_shadow(events, others, shadow_rows, server, where, now_ms, codec),
+        shadow_rows=shadow_rows,
+        counts=counts,
+    )
 
 
-def _predictions(events: Samples, scored: Scores, server: Server, where: Where, now_ms: int, codec: Codec) -> Any:
-    """PredictionMade by the column."""
-    rows = len(events)
+def _tried(events: Samples, features: NDArray[np.float64], server: Server, rollout: Rollout) -> Outcome:
+    part = rollout.assigned(events.columns.column("entity"), events.columns.column("event_id"))
+    return score_with(rollout, server.model, len(server.classes), features, part)
+
+
+def _shadow(
+    events: Samples, others: Answers | None, rows: NDArray[np.intp], server: Server, where: Where, now_ms: int,
+    codec: Codec,
+) -> list[bytes]:  # fmt: skip
+    """What the version that did not answer says, under an id that always names the variant."""
+    if others is None or not len(rows):
+        return []
+    topic = where.shadow_predictions
+    if len(rows) < len(events):
+        events, others = events.take(rows, "event_id", "entity", "time_ms"), others.take(rows)
+    batch = _predictions(events, others, server, where, now_ms, codec, topic=topic, named=True)
+    return codec.encode_columns(topic, batch)
+
+
+def _predictions(
+    events: Samples, answers: Answers, server: Server, where: Where, now_ms: int, codec: Codec, *,
+    topic: str | None = None, named: bool = False,
+) -> Any:  # fmt: skip
+    """PredictionMade by the column. An id names the variant where it is not the champion, or always if ``named``."""
+    rows, scored = len(events), answers.scored
     offsets = pa.array(events.offsets)
-    place = f"{server.name}/{where.samples}/{where.partition}/"
     labels = pa.nulls(rows, pa.utf8())
     if server.classes:
         known = (scored.values >= 0) & (scored.values < len(server.classes))  # else a model that should not be here
@@ -130,12 +152,12 @@ def _predictions(events: Samples, scored: Scores, server: Server, where: Where, 
     width = scored.scores.shape[1]
     ends = np.arange(rows + 1, dtype=np.int32) * width
     columns: Mapping[str, Any] = {
-        "prediction_id": pc.binary_join_element_wise(place, offsets.cast(pa.utf8()), ""),
+        "prediction_id": _ids(f"{server.name}/{where.samples}/{where.partition}/", offsets, answers, named=named),
         "event_id": events.columns.column("event_id"),
         "entity": events.columns.column("entity"),
         "model": _same(server.name, pa.utf8(), rows),
-        "version": _same(server.version, pa.int32(), rows),
-        "variant": _same(CHAMPION, pa.utf8(), rows),
+        "version": _column(answers.version, pa.int32(), rows),
+        "variant": _column(answers.variant, pa.utf8(), rows),
         "epoch": _same(server.epoch, pa.int64(), rows),
         "value": pa.array(scored.values, pa.float64()),
         "label": labels,
@@ -145,10 +167,22 @@ def _predictions(events: Samples, scored: Scores, server: Server, where: Where, 
         "sample_partition": _same(where.partition, pa.int32(), rows),
         "sample_offset": offsets,
     }
-    return codec.batch(where.predictions, columns)
+    return codec.batch(topic or where.predictions, columns)
 
 
-def observed_columns(samples: Samples, features: NDArray[np.float64], scored: Scores, server: Server) -> dict[str, Any]:
+def _ids(place: str, offsets: Any, answers: Answers, *, named: bool) -> Any:
+    texts = offsets.cast(pa.utf8())
+    if isinstance(answers.variant, str):
+        return pc.binary_join_element_wise(place, texts, "")
+    ending = pc.binary_join_element_wise("/", answers.variant, "")
+    if not named:
+        ending = pc.if_else(pc.equal(answers.variant, CHAMPION), "", ending)
+    return pc.binary_join_element_wise(place, texts, ending, "")
+
+
+def observed_columns(
+    samples: Samples, features: NDArray[np.float64], answers: Answers, server: Server, others: Answers | None = None
+) -> dict[str, Any]:
     """The micro-batch as a frame's columns; cells that a label's row does not have are NaN."""
     rows, is_event = len(samples), samples.is_event
 
@@ -159,26 +193,38 @@ def observed_columns(samples: Samples, features: NDArray[np.float64], scored: Sc
         column[is_event] = values
         return column
 
-    label = pc.fill_null(samples.columns.column("label"), float("nan"))
+    def spread_versions(version: int | NDArray[np.int32]) -> NDArray[np.int32]:
+        column = np.zeros(rows, dtype=np.int32)
+        column[is_event] = version
+        return column
+
+    def said(by: Answers, prefix: str) -> dict[str, Any]:
+        scores = by.scored.scores
+        return {
+            f"{prefix}version": spread_versions(by.version),
+            f"{prefix}value": spread(by.scored.values),
+            **{f"{prefix}score_{i}": spread(scores[:, i]) for i in range(scores.shape[1])},
+        }
+
     columns: dict[str, Any] = {
         "offset": samples.offsets,
         "is_label": ~is_event,
         "event_id": samples.columns.column("event_id"),
-        "time_ms": _numpy(samples.columns.column("time_ms")),
-        "version": np.where(is_event, server.version, 0).astype(np.int32),
-        "value": spread(scored.values),
-        "label": _numpy(label),
+        "time_ms": as_numpy(samples.columns.column("time_ms")),
+        "label": as_numpy(pc.fill_null(samples.columns.column("label"), float("nan"))),
+        **said(answers, ""),
     }
-    columns |= {f"score_{i}": spread(scored.scores[:, i]) for i in range(scored.scores.shape[1])}
+    columns |= {} if others is None else said(others, "other_")
     columns |= {name: spread(features[:, i]) for i, name in enumerate(server.features)}
     return columns
 
 
 def _observations(
-    columns: Mapping[str, Any], server: Server, where: Where, from_offset: int, now_ms: int
-) -> list[ObservationsRecorded]:
-    """One frame, or as many as are needed for each to fit into a record."""
-    recorded = []
+    columns: Mapping[str, Any], server: Server, where: Where, from_offset: int, now_ms: int,
+    counts: tuple[VariantScored, ...],
+) -> list[ObservationsRecorded]:  # fmt: skip
+    """One frame, or as many as are needed for each to fit into a record. The counts are in the first one."""
+    recorded: list[ObservationsRecorded] = []
     for part, frame in frames_of(columns, FRAME_BYTES):
         until_offset = int(part["offset"][-1]) + 1
         recorded.append(
@@ -191,15 +237,21 @@ def _observations(
                 rows=len(part["offset"]),
                 frame=frame,
                 recorded_at_ms=now_ms,
+                champion_version=server.version,
+                rollout_id=None if server.rollout is None else server.rollout.id,
+                variants=() if recorded else counts,
             )
         )
         from_offset = until_offset
     return recorded
 
 
+def _column(value: object, kind: Any, rows: int) -> Any:
+    """One value for all rows, or a value for each."""
+    if isinstance(value, int | str):
+        return _same(value, kind, rows)
+    return pa.array(value, kind)
+
+
 def _same(value: object, kind: Any, rows: int) -> Any:
     return pa.repeat(pa.scalar(value, kind), rows)
-
-
-def _numpy(column: Any) -> NDArray[Any]:
-    return cast("NDArray[Any]", column.to_numpy(zero_copy_only=False))

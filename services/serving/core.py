@@ -1,8 +1,8 @@
 """What serving decides: which deployment is in force. Pure.
 
 - The newest epoch wins; one that is not newer than what is in force is never applied (an old event may come again).
-- A deployment takes effect between two micro-batches, and only when its model is loaded; until then, and if it cannot
-  be loaded, the one before goes on.
+- A deployment takes effect between two micro-batches, and only when the models of all its parts are loaded; until
+  then, and if one of them may not or cannot be, the one before goes on.
 """
 
 from dataclasses import dataclass, field, replace
@@ -44,7 +44,7 @@ def next_to_load(state: State) -> DeploymentDecided | None:
 
 
 def loaded(state: State, deployment: DeploymentDecided) -> State:
-    """Its model is ready: it is in force, older wishes are void, newer ones stay."""
+    """Its models are ready: it is in force, older wishes are void, newer ones stay."""
     if deployment.epoch <= state.epoch:
         return state
     later = tuple(one for one in state.wanted if one.epoch > deployment.epoch)
@@ -52,7 +52,7 @@ def loaded(state: State, deployment: DeploymentDecided) -> State:
 
 
 def refused(state: State, deployment: DeploymentDecided, reason: str) -> State:
-    """Its model cannot be served: remember why, and fall back to the wish before it."""
+    """One of its models cannot be served: remember why, and fall back to the wish before it."""
     others = tuple(one for one in state.wanted if one.epoch != deployment.epoch)
     return replace(state, wanted=others, failed={**state.failed, deployment.epoch: reason})
 

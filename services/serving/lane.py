@@ -29,8 +29,11 @@ from millrace.telemetry.metrics import (
     RECORDS_IN,
     RECORDS_OUT,
 )
-from services.serving.batch import Samples, Server, Where, answer
-from services.serving.deployments import Deployments, Loaded
+from services.serving import reports
+from services.serving.batch import Answer, Server, Where, answer
+from services.serving.deployments import Deployments
+from services.serving.models import Loaded
+from services.serving.samples import Samples
 
 log = get_logger(__name__)
 LOOK_BACK = 16  # offsets read at once from the end of the observations; transaction markers are among them
@@ -48,7 +51,8 @@ class ServingLane:
         self._samples = topic_name(topics.SAMPLES, project)
         self._predictions = topic_name(topics.PREDICTIONS, project)
         self._observations = topic_name(topics.OBSERVATIONS, project)
-        self._where = Where(self._samples, self._predictions, self._observations, number)
+        self._shadow = topic_name(topics.SHADOW_PREDICTIONS, project)
+        self._where = Where(self._samples, self._predictions, self._observations, number, self._shadow)
         self._active: Loaded | None = None
         self.foreign: str | None = None
         self._next = 0
@@ -93,7 +97,7 @@ class ServingLane:
             return await self._begin(wanted, outputs)
         if self._active is None or wanted.deployment.epoch > self._active.deployment.epoch:
             self._active = wanted
-            outputs.append(self._status(wanted.deployment))
+            outputs.append(self._status(wanted.deployment, wanted.version))
         if not records:
             return Step(outputs, positions={self._samples: self._next}, wait_s=0.05)
         with BATCH_SECONDS.labels("serving").time():
@@ -114,7 +118,7 @@ class ServingLane:
         self._active, self._began = first, True
         log.info("scoring begins", partition=self._number, offset=self._next, epoch=first.deployment.epoch)
         start = {self._samples: self._next}
-        return Step([*outputs, self._status(first.deployment)], positions=start, seek=start, wait_s=0.0)
+        return Step([*outputs, self._status(first.deployment, first.version)], positions=start, seek=start, wait_s=0.0)
 
     async def _take(self, records: Sequence[Record], active: Loaded) -> list[OutRecord]:
         """Score what the model in force can score, up to the first sample that needs another one; move ``_next``.
@@ -186,7 +190,7 @@ class ServingLane:
         RECORDS_IN.labels("serving", self._samples).inc(len(records))
         server = Server(
             active.model, project.model, active.version, active.deployment.epoch, project.label.classes,
-            project.feature_names,
+            project.feature_names, active.rollout,
         )  # fmt: skip
         answered = await self._answering(
             len(samples), answer, samples, server, self._where, self._context.codec,
@@ -198,43 +202,36 @@ class ServingLane:
         outputs = OutRecord.column(self._predictions, self._number, keys, answered.predictions, headers)
         RECORDS_OUT.labels("serving", self._predictions).inc(len(outputs))
         EVENT_TO_PREDICTION_SECONDS.observe(project.model, answered.waited_ms / 1000)
+        outputs += self._shadowed(keys, answered)
         key = str(self._number).encode()
         return [*outputs, *(OutRecord(self._observations, key, value, self._number) for value in answered.observations)]
+
+    def _shadowed(self, keys: Sequence[bytes | None], answered: Answer) -> list[OutRecord]:
+        """What the version says that did not answer; and what each variant did is measured."""
+        reports.measure(self._context.project.model, answered.counts)
+        if not answered.shadow:
+            return []
+        its = [keys[row] for row in answered.shadow_rows.tolist()]
+        RECORDS_OUT.labels("serving", self._shadow).inc(len(its))
+        return OutRecord.column(self._shadow, self._number, its, answered.shadow, [()] * len(its))
 
     def _trace(self, record: Record) -> Headers:
         place = f"{self._context.project.model}/{self._samples}/{self._number}/{record.offset}"
         context = trace.child(record.header(trace.HEADER), place)
         return ((trace.HEADER, context),) if context else ()
 
-    def _status(self, deployment: DeploymentDecided, refused: str | None = None) -> OutRecord:
-        """That the deployment is in force from here on; or, with a reason, that its model was refused."""
-        status = ServingStatusReported(
-            model=deployment.model,
-            process=self._context.process,
-            partition=self._number,
-            epoch=deployment.epoch,
-            version=deployment.traffic[0].version,
-            status="SERVING" if refused is None else "FAILED",
-            from_offset=self._next,
-            reason=refused,
-            reported_at_ms=self._context.clock.now_ms(),
-        )
-        return self._control(topics.SERVING_STATUS.suffix, status)
+    def _status(self, deployment: DeploymentDecided, version: int, refused: str | None = None) -> OutRecord:
+        said = reports.status(self._context, self._number, deployment, version, self._next, refused)
+        return self._control(topics.SERVING_STATUS.suffix, said)
 
     def _failures(self) -> list[OutRecord]:
         """Report each deployment that could not be loaded, once."""
         outputs = []
-        for epoch, (deployment, reason) in self._deployments.failures.items():
-            if epoch in self._reported:
-                continue
-            self._reported.add(epoch)
-            version, now_ms = deployment.traffic[0].version, self._context.clock.now_ms()
-            alert = AlertRaised(
-                alert_id=f"alert/model-refused/{deployment.model}/{epoch}/{self._number}", service="serving",
-                severity="CRITICAL", reason="model-refused", subject=f"{deployment.model} version {version}",
-                message=f"{reason}; the last good version goes on", raised_at_ms=now_ms,
-            )  # fmt: skip
-            outputs += [self._status(deployment, reason), self._control(topics.ALERTS.suffix, alert)]
+        for epoch, (deployment, version, reason) in list(self._deployments.failures.items()):
+            if epoch not in self._reported:
+                self._reported.add(epoch)
+                alert = reports.alert(self._context, self._number, deployment, version, reason)
+                outputs += [self._status(deployment, version, reason), self._control(topics.ALERTS.suffix, alert)]
         return outputs
 
     def _control(self, topic: str, event: ServingStatusReported | AlertRaised) -> OutRecord:

@@ -1,9 +1,12 @@
 """The Open Inference Protocol, version 2, over HTTP: health, metadata and inference on rows of features.
 
 Reference: KServe, "Open Inference Protocol V2", REST. The caller gives features in the order of the model's metadata;
-only ingest can compute them from an entity's history.
+only ingest can compute them from an entity's history. Without a version the champion answers; a version may be any that
+is in memory, a candidate or one of before among them. Nothing of this is on the log.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
@@ -38,6 +41,11 @@ class Source(Protocol):
         """What is loaded now."""
         ...
 
+    @property
+    def versions(self) -> Mapping[int, Model]:
+        """All models in memory, by version."""
+        ...
+
 
 class Tensor(BaseModel):
     """A tensor of the protocol: data row by row."""
@@ -57,14 +65,8 @@ class InferRequest(BaseModel):
 
 def add_inference_routes(app: FastAPI, project: Project, source: Source) -> None:
     """Add the protocol's paths for one model."""
+    known = _Known(project, source)
     width = len(project.features)
-
-    def ready(name: str) -> Serving:
-        if name != project.model:
-            raise HTTPException(404, f"no model {name!r} here; this process serves {project.model!r}")
-        if source.serving is None:
-            raise HTTPException(503, f"model {name!r} has no deployment yet")
-        return source.serving
 
     @app.get("/v2/health/live")
     async def live() -> dict[str, bool]:
@@ -74,39 +76,87 @@ def add_inference_routes(app: FastAPI, project: Project, source: Source) -> None
     @app.get("/v2/health/ready")
     async def health() -> dict[str, bool]:
         """Whether a model is loaded."""
-        return {"ready": ready(project.model) is not None}
+        return {"ready": known.champion(project.model) is not None}
 
     @app.get("/v2/models/{name}")
     async def metadata(name: str) -> dict[str, Any]:
-        """Inputs, outputs and version of the model."""
+        """Inputs and outputs of the model, and the versions that are loaded, the champion's first."""
+        champion = known.champion(name).version
+        return known.described([champion, *(version for version in source.versions if version != champion)])
+
+    @app.get("/v2/models/{name}/versions/{version}")
+    async def metadata_of_version(name: str, version: str) -> dict[str, Any]:
+        """The same of one version."""
+        return known.described([known.version(name, version)[0]])
+
+    @app.post("/v2/models/{name}/infer")
+    def infer(name: str, request: InferRequest) -> dict[str, Any]:
+        """Score rows of features with the champion. Runs in a worker thread, so that the stream is not held up."""
+        champion = known.champion(name)
+        return _answer(name, champion.version, champion.model, request, width)
+
+    @app.post("/v2/models/{name}/versions/{version}/infer")
+    def infer_with_version(name: str, version: str, request: InferRequest) -> dict[str, Any]:
+        """Score rows of features with a version that is loaded."""
+        return _answer(name, *known.version(name, version), request, width)
+
+
+class _Known:
+    """What can be asked about; HTTP 404 or 503, in words, for the rest."""
+
+    def __init__(self, project: Project, source: Source) -> None:
+        self._project, self._source = project, source
+
+    def champion(self, name: str) -> Serving:
+        if name != self._project.model:
+            raise HTTPException(404, f"no model {name!r} here; this process serves {self._project.model!r}")
+        if self._source.serving is None:
+            raise HTTPException(503, f"model {name!r} has no deployment yet")
+        return self._source.serving
+
+    def version(self, name: str, version: str) -> tuple[int, Model]:
+        self.champion(name)
+        loaded = self._source.versions
+        if not version.isdecimal() or int(version) not in loaded:
+            raise HTTPException(404, f"version {version!r} of {name!r} is not loaded; loaded are {list(loaded)}")
+        return int(version), loaded[int(version)]
+
+    def described(self, versions: list[int]) -> dict[str, Any]:
+        width, classes = len(self._project.features), self._project.label.classes
         return {
-            "name": name,
-            "versions": [str(ready(name).version)],
+            "name": self._project.model,
+            "versions": [str(version) for version in versions],
             "platform": "onnx_onnxruntime",
             "inputs": [{"name": "features", "datatype": "FP32", "shape": [-1, width]}],
             "outputs": [
                 {"name": "value", "datatype": "FP64", "shape": [-1]},
-                {"name": "scores", "datatype": "FP64", "shape": [-1, len(project.label.classes)]},
+                {"name": "scores", "datatype": "FP64", "shape": [-1, len(classes)]},
             ],
-            "parameters": {"features": list(project.feature_names), "classes": list(project.label.classes)},
+            "parameters": {"features": list(self._project.feature_names), "classes": list(classes)},
         }
 
-    @app.post("/v2/models/{name}/infer")
-    def infer(name: str, request: InferRequest) -> dict[str, Any]:
-        """Score rows of features. Runs in a worker thread, so that the stream is not held up."""
-        serving = ready(name)
-        rows = _rows(request.inputs[0], width)
-        scored = serving.model.score(rows)
-        outputs = [("value", scored.values), ("scores", scored.scores)]
-        return {
-            "model_name": name,
-            "model_version": str(serving.version),
-            "id": request.id,
-            "outputs": [
-                {"name": key, "datatype": "FP64", "shape": list(array.shape), "data": array.ravel().tolist()}
-                for key, array in outputs
-            ],
-        }
+
+def _answer(name: str, version: int, model: Model, request: InferRequest, width: int) -> dict[str, Any]:
+    rows = _rows(request.inputs[0], width)
+    try:
+        scored = model.score(rows)
+    except Exception as error:  # onnxruntime's errors have no common base; a candidate may well raise some
+        raise HTTPException(500, f"version {version} cannot score these rows: {error}") from error
+    outputs = [("value", scored.values), ("scores", scored.scores)]
+    return {
+        "model_name": name,
+        "model_version": str(version),
+        "id": request.id,
+        "outputs": [
+            {"name": key, "datatype": "FP64", "shape": list(array.shape), "data": _data(array.ravel().tolist())}
+            for key, array in outputs
+        ],
+    }
+
+
+def _data(values: list[float]) -> list[float | None]:
+    """JSON knows no NaN and no infinity."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def _rows(tensor: Tensor, width: int) -> np.ndarray[Any, np.dtype[np.float64]]:

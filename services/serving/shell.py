@@ -13,23 +13,37 @@ from millrace.contracts.topics import topic_name
 from millrace.stores.artifacts import ArtifactStore
 from services.serving.deployments import Deployments
 from services.serving.lane import ServingLane
+from services.serving.models import Trust
 from services.serving.rest import add_inference_routes
 
-WRITES = (topics.PREDICTIONS, topics.OBSERVATIONS, topics.SERVING_STATUS, topics.ALERTS)
+WRITES = (topics.PREDICTIONS, topics.SHADOW_PREDICTIONS, topics.OBSERVATIONS, topics.SERVING_STATUS, topics.ALERTS)
 
 
 class ServingService:
-    """Follows deployments and runs a lane for each partition that the group gives to this process."""
+    """Follows deployments and runs a lane for each partition that the group gives to this process.
+
+    Args:
+        context: what every service is given.
+        artifacts: folder or address of the model files.
+        max_records: most samples of a micro-batch.
+        threads: threads that scoring one may use.
+        in_thread: how a call that blocks is made.
+        artifacts_key: opens artefacts that are encrypted.
+        trust: how much a model is believed; unless given, no signature is asked for, and nothing runs beside.
+    """
 
     def __init__(
         self, context: Context, *, artifacts: str, max_records: int, threads: int = 1,
-        in_thread: InThread = asyncio.to_thread,
+        in_thread: InThread = asyncio.to_thread, trust: Trust | None = None, artifacts_key: str | None = None,
     ) -> None:  # fmt: skip
         self._context = context
         self._in_thread = in_thread
         self._running: dict[int, ServingLane] = {}
         project = context.project
-        self.deployments = Deployments(context, ArtifactStore(artifacts), threads=threads, in_thread=in_thread)
+        self._trust = trust or Trust()
+        self.deployments = Deployments(
+            context, ArtifactStore(artifacts, artifacts_key), threads=threads, in_thread=in_thread, trust=self._trust
+        )
         self._lanes = Lanes(
             context.transport,
             service="serving",
@@ -43,8 +57,12 @@ class ServingService:
     async def run(self) -> None:
         """Work until cancelled."""
         await self._context.codec.prepare(self._context.project, *WRITES)
-        await self.deployments.catch_up()
-        await run_together(self.deployments.follow(), self._lanes.run())
+        try:
+            await self.deployments.catch_up()
+            await run_together(self.deployments.follow(), self._lanes.run())
+        finally:
+            if self._trust.probe is not None:
+                self._trust.probe.close()
 
     def _make_lane(self, number: int) -> ServingLane:
         self._running[number] = ServingLane(self._context, number, self.deployments, self._in_thread)

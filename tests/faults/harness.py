@@ -93,6 +93,7 @@ class Scene:
             "DATA": str(self.folder / "data"),
             "HTTP_PORT": str(port),
             "SESSION_TIMEOUT_MS": str(SESSION_MS),
+            "SIGNATURES": "off",  # deployments are written by the tests; those of signatures ask for them
             **env,
         }
         environment = {f"MILLRACE_{key}": value for key, value in told.items()} | {"PYTHONUNBUFFERED": "1"}

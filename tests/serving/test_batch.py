@@ -18,7 +18,8 @@ from millrace.contracts.errors import ArtifactError
 from millrace.contracts.frames import decode_frame
 from millrace.contracts.registry_client import LocalSchemas
 from millrace.contracts.schemas import newest
-from services.serving.batch import FRAME_BYTES, Samples, Server, Where, answer, observed_columns
+from services.serving.batch import FRAME_BYTES, Answers, Server, Where, answer, observed_columns
+from services.serving.samples import Samples
 from services.serving.score import Model, Scores
 from tests.contracts.avro_rows import exact, proven, read, write
 from tests.onnx_models import classifier, regressor
@@ -118,7 +119,7 @@ async def test_the_frame_holds_events_and_labels_in_their_order(codec):
 
     assert observed == {
         "model": "tiny", "partition": 3, "from_offset": 99, "until_offset": 107, "epoch": 7, "rows": 4,
-        "recorded_at_ms": NOW_MS,
+        "recorded_at_ms": NOW_MS, "champion_version": 4, "rollout_id": None, "variants": [],
     }  # fmt: skip
     assert repr(frame) == repr({
         "offset": list(np.array([100, 102, 104, 106])),
@@ -213,7 +214,7 @@ def test_a_frame_of_events_only_is_not_copied_about():
     """The usual micro-batch has no label: the columns are the arrays that were scored."""
     batch = samples(event(0, 1.0, 2.0, 3.0), event(1, 4.0, 5.0, 6.0))
     scored = Scores(np.array([0.0, 1.0]), np.array([[0.9, 0.1], [0.2, 0.8]]))
-    columns = observed_columns(batch, batch.features(3), scored, server())
+    columns = observed_columns(batch, batch.features(3), Answers(scored, 4), server())
 
     assert columns["value"] is scored.values
     assert [4, 4] == columns["version"].tolist()

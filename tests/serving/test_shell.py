@@ -1,27 +1,21 @@
 """Serving on the memory bus: where scoring begins, swaps, refusals, labels on their way to the monitor."""
 
 import asyncio
-import contextlib
 import math
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from pydantic import TypeAdapter
 
 from millrace.bus.deadletter import why
-from millrace.bus.types import OutRecord
 from millrace.contracts import topics
-from millrace.contracts.events import DeploymentDecided, SampleRecorded, Traffic
-from millrace.contracts.feature_spec import FeatureSpec, feature_set_id
 from millrace.contracts.frames import decode_frame
 from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.health import build_app
 from services.serving.shell import ServingService
 from tests.onnx_models import classifier
-from tests.support import EPOCH_MS, MODEL, World, forget_positions, running, tiny_project, until
-
-FEATURE_SET = feature_set_id(TypeAdapter(tuple[FeatureSpec, ...]).validate_python(MODEL["features"]))
+from tests.serving.scene import deployment, label, later, sample, serving, write
+from tests.support import World, forget_positions, tiny_project, until
 
 
 @pytest.fixture
@@ -34,61 +28,6 @@ async def world(tmp_path):
 def store(tmp_path):
     """The artefact store that serving reads."""
     return ArtifactStore(tmp_path / "artifacts")
-
-
-def serving(world: World, tmp_path) -> contextlib.AbstractAsyncContextManager[ServingService]:
-    """A running serving."""
-    context = world.context("serving")
-    return running(context, ServingService(context, artifacts=str(tmp_path / "artifacts"), max_records=50))
-
-
-async def write(world: World, *events: tuple[topics.TopicRow, object]) -> None:
-    """Append our own events, as their service would."""
-    context = world.context()
-    await context.codec.prepare(world.project, *{row for row, _ in events})
-    producer = await context.transport.producer("test.write")
-    await producer.commit(
-        [OutRecord(world.topic(row), b"w", context.codec.encode(world.topic(row), event), 0) for row, event in events]
-    )
-
-
-def sample(number: int, x: float = 1.0) -> tuple[topics.TopicRow, SampleRecorded]:
-    """An event sample with x as its first feature."""
-    return topics.SAMPLES, SampleRecorded(
-        kind="EVENT", event_id=f"e{number}", entity="w", time_ms=EPOCH_MS + number, feature_set=FEATURE_SET,
-        features=(x, math.nan, 0.0), event=b"raw", label=None, source_topic="tiny-events", source_partition=0,
-        source_offset=number, source_time_ms=EPOCH_MS,
-    )  # fmt: skip
-
-
-def label(number: int, value: float) -> tuple[topics.TopicRow, SampleRecorded]:
-    """The label sample of that event."""
-    return topics.SAMPLES, SampleRecorded(
-        kind="LABEL", event_id=f"e{number}", entity="w", time_ms=EPOCH_MS + number, feature_set="", features=(),
-        event=None, label=value, source_topic="tiny-labels", source_partition=0, source_offset=number,
-        source_time_ms=EPOCH_MS,
-    )  # fmt: skip
-
-
-def deployment(world: World, epoch: int, digest: str, since_ms: int = 0) -> tuple[topics.TopicRow, DeploymentDecided]:
-    """A deployment of version ``epoch``."""
-    traffic = Traffic(
-        variant="champion", version=epoch, share=1.0, artifact_sha256=digest, feature_set=world.project.feature_set
-    )
-    return topics.DEPLOYMENTS, DeploymentDecided(
-        deployment_id=f"deployment/tiny/{epoch}", model="tiny", epoch=epoch, traffic=(traffic,),
-        scoring_since_ms=since_ms, caused_by="c", reason="r", decided_by="registry", decided_at_ms=since_ms,
-    )  # fmt: skip
-
-
-async def later(world: World) -> int:
-    """A millisecond after every record so far."""
-    before_ms = world.clock.now_ms()
-
-    async def passed() -> list[int]:
-        return [now_ms] if (now_ms := world.clock.now_ms()) > before_ms else []
-
-    return (await until(passed, 1))[0]
 
 
 async def test_scoring_begins_at_the_first_deployment_and_says_where(world, store, tmp_path):
