@@ -16,6 +16,7 @@ from millrace.contracts.events import (
     ModelMetricsMeasured,
     ModelVersionChanged,
     RetrainModel,
+    RolloutMeasured,
     TrainingRunChanged,
 )
 from millrace.contracts.topics import TopicRow, topic_name
@@ -25,6 +26,11 @@ from services.monitor.core import INITIAL, State, evolve
 log = get_logger(__name__)
 
 ControlEvent = RetrainModel | TrainingRunChanged | ModelVersionChanged | DeploymentDecided
+FINDINGS: tuple[tuple[TopicRow, type[ModelMetricsMeasured | DriftDetected | RolloutMeasured]], ...] = (
+    (topics.MODEL_METRICS, ModelMetricsMeasured),
+    (topics.DRIFT_EVENTS, DriftDetected),
+    (topics.ROLLOUT_EVIDENCE, RolloutMeasured),
+)
 
 
 class Control:
@@ -73,17 +79,23 @@ async def published_until(context: Context, partition: int) -> int:
     findings went out together.
     """
     until = 0
-    kinds: tuple[tuple[TopicRow, type[ModelMetricsMeasured | DriftDetected]], ...] = (
-        (topics.MODEL_METRICS, ModelMetricsMeasured),
-        (topics.DRIFT_EVENTS, DriftDetected),
-    )
-    for row, kind in kinds:
+    for row, kind in FINDINGS:
         topic = topic_name(row, context.project)
         bounds = await context.transport.bounds(topic, 0)
         async for records in context.transport.read(topic, 0, bounds.begin, bounds.end):
             for record in records:
                 event = await context.codec.decode(kind, record.value)
                 if (event.model, event.partition) == (context.project.model, partition):
-                    newest = event.sample_offset if isinstance(event, DriftDetected) else event.until_offset
-                    until = max(until, newest + 1)
+                    until = max(until, _end(event))
     return until
+
+
+def _end(finding: ModelMetricsMeasured | DriftDetected | RolloutMeasured) -> int:
+    """The first samples offset after what it is about; of a rollout that is the end of a frame, not a row."""
+    match finding:
+        case RolloutMeasured():
+            return finding.until_offset
+        case DriftDetected():
+            return finding.sample_offset + 1
+        case ModelMetricsMeasured():
+            return finding.until_offset + 1

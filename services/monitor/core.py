@@ -3,11 +3,15 @@
 A retrain is *open* from its request until
 
 - a run that it caused has failed, or
-- a run that it caused, or that covers it, was rejected or retired by the registry, or made a version that was deployed,
-  or
-- a version was deployed for the first time after the request, whoever caused it (by the wall clocks of two services: if
-  they disagree by more than a retrain takes, the price is one retrain more or less in a cool-down), or
-- ``open_ms`` have passed without any of that.
+- a run that it caused, or that covers it, was rejected or retired by the registry, or made a version that became
+  champion, or
+- a version became champion for the first time after the request, whoever caused it (by the wall clocks of two services:
+  if they disagree by more than a retrain takes, the price is one retrain more or less in a cool-down), or
+- ``open_ms`` have passed without any of that, and no version of such a run is being tried out now.
+
+So a version that is only tried out beside the champion answers nothing yet: while its rollout is under way, an error
+that flaps asks for no second retrain. If it is promoted, that is the answer. If it is rolled back, the registry retires
+it, that ends the request, and an alarm that persists asks again.
 
 A run *covers* a request of which the trainer will say nothing, because the run saw at least as much: its ranges reach
 all marks of the request or, for a request without marks in the samples log, it started after it. It is the trainer's
@@ -15,7 +19,7 @@ rule, told again here because services do not import each other. A run that fail
 runs the request itself.
 
 While one is open for the model, no other is asked for. The newest alarm of a partition that found one open is not
-lost: it asks when that one has ended without a new version (``ask_again``). An alarm about a version that is no longer
+lost: it asks when that one has ended without a new champion (``ask_again``). An alarm about a version that is no longer
 the champion asks for nothing: its successor has answered already. That, and the detectors' new beginning with each
 version, is why a deployment never triggers a retrain by itself.
 
@@ -27,18 +31,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from millrace.contracts.events import (
-    AlertRaised,
     DeploymentDecided,
     DriftDetected,
     Event,
-    ModelMetricsMeasured,
     ModelVersionChanged,
     OffsetMark,
     RetrainModel,
     TrainingRunChanged,
 )
+from services.monitor.facts import (
+    Place,
+    Unreadable,
+    drift_alert,
+    drift_of,
+    evidence_of,
+    in_words,
+    metrics_of,
+    unreadable_alert,
+)
 from services.monitor.measure import Measured
-from services.monitor.policy import PERSISTING
+from services.monitor.rollout import RolloutFinding
 from services.monitor.watch import Drift, Finding
 
 
@@ -49,13 +61,14 @@ class State:
     Attributes:
         requests: by id.
         runs: each run with each cause that was given for it; one run may answer several requests.
-        started: the first event of each run that started.
+        started: the event that each run started with; what tells only its progress is passed over.
         failed: runs that failed.
         refused: runs that were rejected or retired.
         versions: the version that each run made.
-        deployed: time of each version's first deployment.
+        promoted: when each version first became champion.
         epoch: newest epoch.
         champion: version of the champion in it; None before the first deployment.
+        tried: versions that are tried out beside the champion in it.
     """
 
     requests: Mapping[str, RetrainModel] = field(default_factory=dict)
@@ -64,31 +77,13 @@ class State:
     failed: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
     versions: Mapping[str, int] = field(default_factory=dict)
-    deployed: Mapping[int, int] = field(default_factory=dict)
+    promoted: Mapping[int, int] = field(default_factory=dict)
     epoch: int = -1
     champion: int | None = None
+    tried: frozenset[int] = frozenset()
 
 
 INITIAL = State()
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where findings come from, and how long a request may stay unanswered."""
-
-    model: str
-    samples_topic: str
-    partition: int
-    open_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A record of observations that could not be read. Its rows are missing from everything that is computed."""
-
-    topic: str
-    offset: int
-    reason: str
 
 
 def evolve(state: State, event: Event) -> State:
@@ -109,6 +104,8 @@ def evolve(state: State, event: Event) -> State:
 
 
 def _run(state: State, event: TrainingRunChanged) -> State:
+    if event.status == "STARTED" and event.progress is not None:
+        return state
     state = replace(state, runs=state.runs | {(event.run_id, event.caused_by)})
     if event.status == "STARTED":
         return replace(state, started={**state.started, event.run_id: event})
@@ -116,34 +113,48 @@ def _run(state: State, event: TrainingRunChanged) -> State:
 
 
 def _deployed(state: State, event: DeploymentDecided) -> State:
-    first = dict(state.deployed)
-    for part in event.traffic:
-        first[part.version] = min(event.decided_at_ms, first.get(part.version, event.decided_at_ms))
+    part = max(event.traffic, key=lambda part: (part.variant == "champion", part.share), default=None)
+    champion = part.version if part else None
+    if champion is not None:
+        first_ms = min(event.decided_at_ms, state.promoted.get(champion, event.decided_at_ms))
+        state = replace(state, promoted={**state.promoted, champion: first_ms})
     if event.epoch <= state.epoch:
-        return replace(state, deployed=first)
-    champion = max(event.traffic, key=lambda part: (part.variant == "champion", part.share), default=None)
-    return replace(state, deployed=first, epoch=event.epoch, champion=champion.version if champion else None)
+        return state
+    tried = frozenset(part.version for part in event.traffic) - {champion}
+    return replace(state, epoch=event.epoch, champion=champion, tried=tried)
 
 
 def open_retrain(state: State, now_ms: int, open_ms: int) -> str | None:
     """The id of the request that is open now, the oldest if several are; None if there is none."""
-    newest_version_ms = max(state.deployed.values(), default=-1)
+    newest_champion_ms = max(state.promoted.values(), default=-1)
     waiting = [
         (request.requested_at_ms, request.request_id)
         for request in state.requests.values()
-        if newest_version_ms <= request.requested_at_ms
-        and now_ms - request.requested_at_ms < open_ms
-        and not _answered(state, request)
+        if newest_champion_ms <= request.requested_at_ms
+        and not _settled(state, request)
+        and (now_ms - request.requested_at_ms < open_ms or _tried(state, request))
     ]
     return min(waiting)[1] if waiting else None
 
 
-def _answered(state: State, request: RetrainModel) -> bool:
-    judged = state.refused | {run_id for run_id, version in state.versions.items() if version in state.deployed}
-    caused = {run_id for run_id, caused_by in state.runs if caused_by == request.request_id}
-    if caused & (judged | state.failed):
-        return True
-    return any(run_id in judged and _covers(run, request) for run_id, run in state.started.items())
+def _settled(state: State, request: RetrainModel) -> bool:
+    """Whether a run that answers it has ended in one way or another."""
+    judged = state.refused | {run_id for run_id, version in state.versions.items() if version in state.promoted}
+    return bool(_caused(state, request) & (judged | state.failed) or _covering(state, request) & judged)
+
+
+def _tried(state: State, request: RetrainModel) -> bool:
+    """Whether a version that may answer it is tried out now."""
+    tried = {run_id for run_id, version in state.versions.items() if version in state.tried}
+    return bool(tried & (_caused(state, request) | _covering(state, request)))
+
+
+def _caused(state: State, request: RetrainModel) -> frozenset[str]:
+    return frozenset(run_id for run_id, caused_by in state.runs if caused_by == request.request_id)
+
+
+def _covering(state: State, request: RetrainModel) -> frozenset[str]:
+    return frozenset(run_id for run_id, run in state.started.items() if _covers(run, request))
 
 
 def _covers(run: TrainingRunChanged, request: RetrainModel) -> bool:
@@ -159,16 +170,19 @@ def decide(state: State, place: Place, findings: Iterable[Finding | Unreadable],
     events: list[Event] = []
     for finding in findings:
         if isinstance(finding, Measured):
-            events.append(_metrics(place, finding, now_ms))
+            events.append(metrics_of(place, finding, now_ms))
+            continue
+        if isinstance(finding, RolloutFinding):
+            events.append(evidence_of(place, finding, now_ms))
             continue
         if isinstance(finding, Unreadable):
-            events.append(_unreadable(place, finding, now_ms))
+            events.append(unreadable_alert(place, finding, now_ms))
             continue
-        drift = _drift(place, finding, now_ms)
+        drift = drift_of(place, finding, now_ms)
         events.append(drift)
         if finding.severity == "ALARM":
             request, outcome = _request(state, place, finding, drift, now_ms)
-            events += [_alert(finding, drift, outcome), *request]
+            events += [drift_alert(finding, drift, outcome), *request]
             for asked in request:
                 state = evolve(state, asked)
     return events
@@ -179,7 +193,7 @@ def ask_again(state: State, place: Place, found: Drift, now_ms: int) -> tuple[Re
 
     It is settled once it has asked, or when another version serves than the one that it was about.
     """
-    asked, _ = _request(state, place, found, _drift(place, found, now_ms), now_ms)
+    asked, _ = _request(state, place, found, drift_of(place, found, now_ms), now_ms)
     if asked:
         message = f"{asked[0].message}; the retrain before brought no new version"
         return asked[0].model_copy(update={"until": (), "message": message}), False
@@ -188,42 +202,6 @@ def ask_again(state: State, place: Place, found: Drift, now_ms: int) -> tuple[Re
 
 def _request_id(place: Place, found: Drift) -> str:
     return f"retrain/{place.model}/{place.partition}/{found.offset}"
-
-
-def _metrics(place: Place, found: Measured, now_ms: int) -> ModelMetricsMeasured:
-    return ModelMetricsMeasured(
-        metrics_id=f"metrics/{place.model}/{found.version}/{place.partition}/{found.offset}",
-        model=place.model,
-        version=found.version,
-        partition=place.partition,
-        until_offset=found.offset,
-        window_rows=found.window_rows,
-        total_rows=found.total_rows,
-        until_time_ms=found.until_time_ms,
-        metrics=found.metrics,
-        measured_at_ms=now_ms,
-    )
-
-
-def _drift(place: Place, found: Drift, now_ms: int) -> DriftDetected:
-    return DriftDetected(
-        drift_id=f"drift/{place.model}/{found.subject}/{place.partition}/{found.offset}",
-        model=place.model,
-        version=found.version,
-        subject=found.subject,
-        detector=found.detector,
-        severity=found.severity,
-        partition=place.partition,
-        sample_offset=found.offset,
-        event_id=found.event_id,
-        time_ms=found.time_ms,
-        before=found.change.before,
-        after=found.change.after,
-        before_rows=found.change.before_rows,
-        after_rows=found.change.after_rows,
-        parameters=found.parameters,
-        detected_at_ms=now_ms,
-    )
 
 
 def _request(
@@ -243,46 +221,10 @@ def _request(
         model=place.model,
         reason="DRIFT",
         caused_by=drift.drift_id,
-        message=_words(found),
+        message=in_words(found),
         since_time_ms=found.since_time_ms,
         until=(OffsetMark(topic=place.samples_topic, partition=place.partition, offset=found.offset + 1),),
         requested_by="monitor",
         requested_at_ms=now_ms,
     )
     return [request], f"retrain {request_id} is asked for"
-
-
-def _words(found: Drift) -> str:
-    change = found.change
-    verb = "stays above" if found.detector == PERSISTING else "rose from"
-    joint = "at" if found.detector == PERSISTING else "to"
-    return (
-        f"{found.subject} of version {found.version} {verb} {change.before:.4g} ({change.before_rows} rows) "
-        f"{joint} {change.after:.4g} ({change.after_rows} rows)"
-    )
-
-
-def _unreadable(place: Place, found: Unreadable, now_ms: int) -> AlertRaised:
-    return AlertRaised(
-        alert_id=f"alert/unreadable-observations/{found.topic}/{place.partition}/{found.offset}",
-        service="monitor",
-        severity="WARNING",
-        reason="unreadable-observations",
-        subject=f"{found.topic} partition {place.partition} offset {found.offset}",
-        message=f"its rows are missing from metrics and detectors: {found.reason}",
-        raised_at_ms=now_ms,
-    )
-
-
-def _alert(found: Drift, drift: DriftDetected, outcome: str) -> AlertRaised:
-    """CRITICAL when a drift outlived what was done about it; WARNING while the loop is still handling it."""
-    persists = found.detector == PERSISTING
-    return AlertRaised(
-        alert_id=f"alert/{drift.drift_id}",
-        service="monitor",
-        severity="CRITICAL" if persists else "WARNING",
-        reason="drift-persists" if persists else "drift",
-        subject=f"{drift.model} version {drift.version}",
-        message=f"{_words(found)}; {outcome}",
-        raised_at_ms=drift.detected_at_ms,
-    )

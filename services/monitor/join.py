@@ -4,18 +4,23 @@ Rules, each of them by order in the samples log and not by time, so that a repla
 
 - A prediction waits until ``horizon_rows`` newer ones have come; then it is forgotten (FIFO). That bounds the memory.
 - The first label of an event counts. Another one within the horizon is a duplicate.
-- A label before its event, for an event that no model answered, or past the horizon, is unknown.
+- A label before its event, for an event that no version scored, or past the horizon, is unknown.
 - The first prediction of an event id counts. Another one within the horizon is a repeat and is left out.
+
+Where two versions scored an event, what both said waits together: one prediction here is one event.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from services.monitor.frames import Floats, Ints, Rows
 
 SLICE_ROWS = 4096  # a frame is taken in slices, so that the ring needs only this much more room than the horizon
 WAITING, DONE = 0, 1
+WHOLE = ("times_ms", "epochs", "champions", "versions", "other_versions")  # columns of whole numbers
 
 
 @dataclass(slots=True)
@@ -34,20 +39,44 @@ class Counts:
 class Joined:
     """Labelled predictions in the order of their labels.
 
-    ``rows`` is the place of each label in its frame; ``offsets`` is the label's, ``times_ms`` the event's.
+    ``rows`` is the place of each label in its frame; ``offsets`` is the label's, ``times_ms`` the event's. ``epochs``
+    and ``champions`` are those under which the event was scored; in frames of older writers, which name no champion,
+    whoever answered is taken for it. ``other_versions`` is 0 where no second version scored the event.
     """
 
     rows: Ints
     offsets: Ints
     event_ids: list[str]
     times_ms: Ints
+    epochs: Ints
+    champions: Ints
     versions: Ints
     values: Floats
     labels: Floats
     scores: Floats
+    other_versions: Ints
+    other_values: Floats
+    other_scores: Floats
 
     def __len__(self) -> int:
         return len(self.event_ids)
+
+    def champion_values(self) -> Floats:
+        """What the champion said to each event, answered by it or not; NaN where it did not score it."""
+        other = np.where(self.other_versions == self.champions, self.other_values, np.nan)
+        return np.where(self.versions == self.champions, self.values, other)
+
+    def said_by(self, version: int) -> tuple[Ints, Floats, Floats]:
+        """Which events the version scored with a number, answered by it or not, and its values and scores there."""
+        answered = (self.versions == version) & np.isfinite(self.values)
+        beside = (self.other_versions == version) & np.isfinite(self.other_values)
+        own = np.flatnonzero(answered | beside)
+        first = answered[own]
+        return (
+            own,
+            np.where(first, self.values[own], self.other_values[own]),
+            np.where(first[:, None], self.scores[own], self.other_scores[own]),
+        )
 
 
 class Join:
@@ -66,10 +95,11 @@ class Join:
         self._index: dict[str, int] = {}
         self._ids = [""] * size
         self._done = bytearray(size)
-        self._times = np.empty(size, np.int64)
-        self._versions = np.empty(size, np.int64)
-        self._values = np.empty(size)
-        self._scores = np.empty((size, classes))
+        self._columns: dict[str, npt.NDArray[Any]] = {
+            **{name: np.empty(size, np.int64) for name in WHOLE},
+            **{name: np.empty(size) for name in ("values", "other_values")},
+            **{name: np.empty((size, classes)) for name in ("scores", "other_scores")},
+        }
 
     @property
     def waiting(self) -> int:
@@ -100,22 +130,23 @@ class Join:
             rows=np.array(found, np.int64),
             offsets=rows.offsets[found] if found else np.empty(0, np.int64),
             event_ids=[rows.event_ids[row] for row in found],
-            times_ms=self._times[places],
-            versions=self._versions[places],
-            values=self._values[places],
             labels=rows.labels[found] if found else np.empty(0),
-            scores=self._scores[places],
+            **{name: column[places] for name, column in self._columns.items()},
         )
 
     def _store(self, rows: Rows, events: Ints) -> None:
         """Write the columns of the slice's predictions into the ring; the index makes them known one by one."""
         places = (self._seen + np.arange(len(events))) % self._size
-        self._times[places] = rows.times_ms[events]
-        self._versions[places] = rows.versions[events]
-        self._values[places] = rows.values[events]
-        shared = min(rows.scores.shape[1], self._scores.shape[1])
-        self._scores[places] = np.nan
-        self._scores[places, :shared] = rows.scores[events, :shared]
+        columns = self._columns
+        for name in ("times_ms", "versions", "values", "other_versions", "other_values"):
+            columns[name][places] = getattr(rows, name)[events]
+        columns["epochs"][places] = rows.epoch
+        columns["champions"][places] = rows.champion or rows.versions[events]
+        for name in ("scores", "other_scores"):
+            given = getattr(rows, name)
+            shared = min(given.shape[1], columns[name].shape[1])
+            columns[name][places] = np.nan
+            columns[name][places, :shared] = given[events, :shared]
 
     def _prediction(self, event_id: str) -> None:
         number, self._seen = self._seen, self._seen + 1
@@ -155,13 +186,9 @@ class Join:
 def _concatenate(parts: list[Joined]) -> Joined:
     if len(parts) == 1:
         return parts[0]
-    return Joined(
-        rows=np.concatenate([part.rows for part in parts]),
-        offsets=np.concatenate([part.offsets for part in parts]),
-        event_ids=[event_id for part in parts for event_id in part.event_ids],
-        times_ms=np.concatenate([part.times_ms for part in parts]),
-        versions=np.concatenate([part.versions for part in parts]),
-        values=np.concatenate([part.values for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
-        scores=np.concatenate([part.scores for part in parts]),
-    )
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(Joined)
+        if field.name != "event_ids"
+    }
+    return Joined(event_ids=[event_id for part in parts for event_id in part.event_ids], **columns)

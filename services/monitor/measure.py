@@ -2,6 +2,12 @@
 
 For every version, over the newest ``window_rows`` labelled predictions: classification has ``accuracy`` and, where the
 model gives scores, ``log_loss``; regression has ``mae`` and ``rmse``. They equal scikit-learn's on the same rows.
+
+An event counts for every version that scored it, whether its answer was published or not: the metrics say how good a
+version is, not how good the service was, and a version that is tried out unseen has metrics before it answers anything.
+So while two versions score every event, both are measured on the same ones; where an event is scored by its own variant
+alone, each is measured on its part of the traffic.
+
 Sums are exactly rounded (``math.fsum``), so that no cutting of rows into frames changes a digit.
 """
 
@@ -59,12 +65,13 @@ class Prequential:
 
     def take(self, joined: Joined) -> list[Measured]:
         """Add labelled predictions. Returns what is due, in the order of the labels."""
-        losses = _losses(self._task, joined)
         measured = []
-        for version in np.unique(joined.versions).tolist():
-            own = np.flatnonzero(joined.versions == version)
-            window = self._windows.setdefault(version, _Window())
-            measured += self._extend(version, window, joined, own, {name: loss[own] for name, loss in losses.items()})
+        for version in np.unique([joined.versions, joined.other_versions]).tolist():
+            own, values, scores = joined.said_by(version)
+            if len(own):
+                window = self._windows.setdefault(version, _Window())
+                losses = losses_of(self._task, values, scores, joined.labels[own])
+                measured += self._extend(version, window, joined, own, losses)
         while len(self._windows) > VERSIONS_KEPT:
             del self._windows[min(self._windows)]
         return sorted(measured, key=lambda each: each.offset)
@@ -100,22 +107,23 @@ class Prequential:
         return measured
 
 
-def errors(task: Task, joined: Joined) -> Floats:
+def errors(task: Task, values: Floats, labels: Floats) -> Floats:
     """The error of each labelled prediction: 1 for a wrong class, else 0; the absolute error for a number."""
     if task == "classification":
-        return np.asarray(joined.values != joined.labels, np.float64)
-    return np.asarray(np.abs(joined.values - joined.labels), np.float64)
+        return np.asarray(values != labels, np.float64)
+    return np.asarray(np.abs(values - labels), np.float64)
 
 
-def _losses(task: Task, joined: Joined) -> dict[str, Floats]:
-    error = errors(task, joined)
+def losses_of(task: Task, values: Floats, scores: Floats, labels: Floats) -> dict[str, Floats]:
+    """What each labelled prediction adds to each metric: ``accuracy`` 1 if it is right, ``rmse`` its squared error."""
+    error = errors(task, values, labels)
     if task == "regression":
         return {"mae": error, "rmse": error**2}
     losses = {"accuracy": 1.0 - error}
-    classes = joined.scores.shape[1]
+    classes = scores.shape[1]
     if classes:
-        label = np.where((joined.labels >= 0) & (joined.labels < classes), joined.labels, 0).astype(np.int64)
-        score = joined.scores[np.arange(len(joined)), label]
+        label = np.where((labels >= 0) & (labels < classes), labels, 0).astype(np.int64)
+        score = scores[np.arange(len(labels)), label]
         losses["log_loss"] = -np.log(np.clip(score, SMALLEST_SCORE, 1.0 - SMALLEST_SCORE))
     return losses
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from millrace.contracts.project import Project
 from services.monitor.detect import Adwin, Change, Detector
 from services.monitor.measure import Task
+from services.monitor.rollout import Metric
 
 PERSISTING = "persisting"  # the detector's name in drift events that come from the rule, not from a detector
 JUDGED_ROWS_MIN = 30  # rows in a mean before it is compared: a share of 0.1 has a standard error of 0.055 there
@@ -33,6 +34,9 @@ class Policy:
             to 0.03 reach 88.8 to 89.5 % accuracy, 0.04 gives 89.0 % and no rule 88.3 %.
         persisting_limit: how often the rule may speak after one drift.
         persisting_new_version: whether the rule also judges a version that was deployed since.
+        gate_metric: what the variants of a rollout are compared by.
+        evidence_rows: labelled events between two measurements of a rollout.
+        guard_rows: events that a variant scored between two measurements of a rollout, with labels or without.
     """
 
     task: Task = "classification"
@@ -46,6 +50,9 @@ class Policy:
     persisting_margin: float | None = 0.03
     persisting_limit: int = 3
     persisting_new_version: bool = True
+    gate_metric: Metric = "accuracy"
+    evidence_rows: int = 25
+    guard_rows: int = 50
 
     @classmethod
     def of(cls, project: Project) -> "Policy":
@@ -63,6 +70,9 @@ class Policy:
             persisting_margin=persisting.margin if persisting else None,
             persisting_limit=persisting.limit if persisting else 0,
             persisting_new_version=persisting.new_version if persisting else False,
+            gate_metric=project.gates.metric,
+            evidence_rows=project.rollout.evidence_rows,
+            guard_rows=project.rollout.guardrails.rows_min,
         )
 
 
@@ -77,10 +87,11 @@ class ErrorAlarm:
 
 
 class ErrorWatch:
-    """The error of the serving version, row by row.
+    """The error of the serving version, which is the champion, row by row.
 
-    1. A new version begins with a detector of its own. Errors of earlier versions, whose labels come later, are not
-       looked at; they count only for the cool-down.
+    1. A new champion begins with a detector of its own; what it scored before, as a candidate, is not looked at, nor
+       are errors of earlier champions, whose labels come later. Such rows count only for the cool-down, as do events
+       that the champion did not score.
     2. A change counts only if the error rose. It is an alarm if ``cool_down_rows`` labelled rows have passed since the
        last one, and ``warm_up_rows`` of this version.
     3. *Persisting*: an alarm leaves behind the level from before it. When cool-down and warm-up are over, the mean of
@@ -104,8 +115,8 @@ class ErrorWatch:
 
         Args:
             error: of the prediction.
-            version: that made it.
-            serving: version that answered the newest event before the label.
+            version: that made it, as the champion of its time; 0 if the champion did not score the event.
+            serving: champion at the time of the label.
             time_ms: of the event.
         """
         if serving != self._version:

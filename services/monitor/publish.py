@@ -5,7 +5,14 @@ from collections.abc import Iterable, Mapping
 from millrace.bus.context import Context
 from millrace.bus.types import OutRecord
 from millrace.contracts import topics
-from millrace.contracts.events import AlertRaised, DriftDetected, Event, ModelMetricsMeasured, RetrainModel
+from millrace.contracts.events import (
+    AlertRaised,
+    DriftDetected,
+    Event,
+    ModelMetricsMeasured,
+    RetrainModel,
+    RolloutMeasured,
+)
 from millrace.contracts.topics import TopicRow, topic_name
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import DRIFTS, MODEL_ACCURACY, RECORDS_OUT, RETRAIN_REQUESTS
@@ -16,6 +23,7 @@ TOPICS: Mapping[type[Event], TopicRow] = {
     ModelMetricsMeasured: topics.MODEL_METRICS,
     DriftDetected: topics.DRIFT_EVENTS,
     RetrainModel: topics.RETRAIN_REQUESTS,
+    RolloutMeasured: topics.ROLLOUT_EVIDENCE,
     AlertRaised: topics.ALERTS,
 }
 WRITES = tuple(TOPICS.values())

@@ -9,7 +9,8 @@ milliseconds a frame, is done on the event loop.
 **Publishing.** All that one frame's findings say is one transaction, and it moves a position of its own: group
 ``millrace-monitor-<model>-published``, in which nobody is a member. So after any failure the log itself tells
 whether a frame's findings are out: below that position nothing is published again, from there on everything is. If
-the broker has forgotten the position, the newest finding in ``model-metrics`` and ``drift-events`` tells instead.
+the broker has forgotten the position, the newest finding in ``model-metrics``, ``drift-events`` and
+``rollout-evidence`` tells instead.
 
 **More processes.** Each owns the partitions that the group gives it, and ``millrace.monitor.<model>.<partition>`` as
 their producer: whoever wakes up after having lost a partition is fenced and ends. Alarms are decided for the model as a
@@ -35,7 +36,8 @@ from millrace.contracts.topics import topic_name
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import LANE_RECOVERIES, RECORDS_IN
 from services.monitor.control import Control, published_until
-from services.monitor.core import Place, Unreadable, ask_again, decide
+from services.monitor.core import ask_again, decide
+from services.monitor.facts import Place, Unreadable
 from services.monitor.frames import read_rows
 from services.monitor.policy import Policy
 from services.monitor.publish import WRITES, count, out_records

@@ -11,8 +11,10 @@ from services.monitor.frames import Ints, Rows
 from services.monitor.join import Counts, Join, Joined
 from services.monitor.measure import Measured, Prequential, errors
 from services.monitor.policy import ErrorWatch, Policy
+from services.monitor.rollout import RolloutFinding, RolloutWatch
 
 ERROR = "error"
+NOBODY = 0  # stands for the champion where it did not score the event
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Drift:
     since_time_ms: int | None = None
 
 
-Finding = Drift | Measured
+Finding = Drift | Measured | RolloutFinding
 
 
 class FeatureWatch:
@@ -59,7 +61,11 @@ class FeatureWatch:
 
 
 class Watch:
-    """The state of one partition. Equal logs give equal states, however they are cut into frames."""
+    """The state of one partition. Equal logs give equal states, however they are cut into frames.
+
+    Drift is judged on the champion's answers, published or not: during a rollout other versions answer some events, and
+    theirs are no change of the world. Where the champion did not score an event, nothing is said about its error.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -67,6 +73,7 @@ class Watch:
         self._prequential = Prequential(policy.task, policy.metrics_window_rows)
         self._error = ErrorWatch(policy)
         self._features: dict[str, FeatureWatch] = {}
+        self._rollout = RolloutWatch(policy.task, policy.gate_metric, policy.evidence_rows, policy.guard_rows)
         self._serving = 0
 
     @property
@@ -84,13 +91,16 @@ class Watch:
         serving = self._serving_at(rows)
         joined = self._join.take(rows)
         drifts = self._feature_drifts(rows, serving) + self._error_drifts(joined, serving)
-        findings: list[Finding] = [*drifts, *self._prequential.take(joined)]
-        return sorted(findings, key=lambda finding: finding.offset)  # stable: features, error, metrics
+        findings: list[Finding] = [*drifts, *self._prequential.take(joined), *self._rollout.take(rows, joined)]
+        return sorted(findings, key=lambda finding: finding.offset)  # stable: features, error, metrics, rollout
 
     def _serving_at(self, rows: Rows) -> Ints:
-        """For each row the version that answered the newest event up to it."""
-        newest = np.maximum.accumulate(np.where(rows.scored, np.arange(len(rows)), -1))
-        serving = np.where(newest >= 0, rows.versions[newest], self._serving).astype(np.int64)
+        """For each row the champion; in a frame that does not name it, the version that answered the newest event."""
+        if rows.champion:
+            serving = np.full(len(rows), rows.champion, np.int64)
+        else:
+            newest = np.maximum.accumulate(np.where(rows.answered, np.arange(len(rows)), -1))
+            serving = np.where(newest >= 0, rows.versions[newest], self._serving).astype(np.int64)
         if len(rows):
             self._serving = int(serving[-1])
         return serving
@@ -118,9 +128,10 @@ class Watch:
         return drifts
 
     def _error_drifts(self, joined: Joined, serving: Ints) -> list[Drift]:
+        values = joined.champion_values()
         columns = zip(
-            errors(self._policy.task, joined).tolist(),
-            joined.versions.tolist(),
+            errors(self._policy.task, values, joined.labels).tolist(),
+            np.where(np.isfinite(values), joined.champions, NOBODY).tolist(),
             serving[joined.rows].tolist(),
             joined.times_ms.tolist(),
             strict=True,

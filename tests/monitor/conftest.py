@@ -24,10 +24,16 @@ class Line:
     price: float = 0.5
     scores: tuple[float, ...] = ()
     time_ms: int | None = None
+    other_version: int = 0
+    other_value: float = np.nan
+    other_scores: tuple[float, ...] = ()
 
 
-def observed(lines: Sequence[Line], first_offset: int = 0) -> ObservationsRecorded:
-    """The lines as one frame of partition 0; event time is the offset in seconds unless said."""
+def observed(lines: Sequence[Line], first_offset: int = 0, **about: Any) -> ObservationsRecorded:
+    """The lines as one frame of partition 0; event time is the offset in seconds unless said.
+
+    ``about`` is what the event says besides: ``champion_version``, ``rollout_id`` and so on.
+    """
     rows = len(lines)
     columns: dict[str, Any] = {
         "offset": np.arange(first_offset, first_offset + rows),
@@ -41,10 +47,12 @@ def observed(lines: Sequence[Line], first_offset: int = 0) -> ObservationsRecord
         "label": [np.nan if line.label is None else line.label for line in lines],
         "price": [np.nan if line.label is not None else line.price for line in lines],
     }
-    classes = max((len(line.scores) for line in lines), default=0)
-    for index in range(classes):
-        columns[f"score_{index}"] = [line.scores[index] if line.scores else np.nan for line in lines]
-    return ObservationsRecorded(
+    columns |= scores_of("score_", [line.scores for line in lines])
+    if any(line.other_version for line in lines):
+        columns["other_version"] = [line.other_version for line in lines]
+        columns["other_value"] = [line.other_value for line in lines]
+        columns |= scores_of("other_score_", [line.other_scores for line in lines])
+    event = ObservationsRecorded(
         model="m",
         partition=0,
         from_offset=first_offset,
@@ -54,6 +62,13 @@ def observed(lines: Sequence[Line], first_offset: int = 0) -> ObservationsRecord
         frame=encode_frame(columns),
         recorded_at_ms=0,
     )
+    return event.model_copy(update=about)
+
+
+def scores_of(prefix: str, scores: Sequence[tuple[float, ...]]) -> dict[str, list[float]]:
+    """A column for each class, if any row has scores."""
+    classes = max(map(len, scores), default=0)
+    return {f"{prefix}{index}": [row[index] if row else np.nan for row in scores] for index in range(classes)}
 
 
 def lines_of(errors: Sequence[bool], versions: Sequence[int] | int = 1, price: float | None = None) -> list[Line]:
@@ -67,10 +82,10 @@ def lines_of(errors: Sequence[bool], versions: Sequence[int] | int = 1, price: f
     return lines
 
 
-def cut(lines: Sequence[Line], cuts: Sequence[int]) -> list[ObservationsRecorded]:
+def cut(lines: Sequence[Line], cuts: Sequence[int], **about: Any) -> list[ObservationsRecorded]:
     """The lines as frames that end at these places."""
     places = sorted({0, len(lines), *(place for place in cuts if 0 < place < len(lines))})
-    return [observed(lines[begin:end], begin) for begin, end in itertools.pairwise(places)]
+    return [observed(lines[begin:end], begin, **about) for begin, end in itertools.pairwise(places)]
 
 
 @dataclass(frozen=True)
@@ -82,9 +97,9 @@ class Make:
     lines_of: Callable[..., list[Line]] = lines_of
     cut: Callable[..., list[ObservationsRecorded]] = cut
 
-    def rows(self, lines: Sequence[Line], first_offset: int = 0) -> Rows:
+    def rows(self, lines: Sequence[Line], first_offset: int = 0, **about: Any) -> Rows:
         """The lines as the monitor works on them."""
-        return read_rows(observed(lines, first_offset))
+        return read_rows(observed(lines, first_offset, **about))
 
 
 @pytest.fixture(scope="session")

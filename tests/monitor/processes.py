@@ -11,11 +11,15 @@ from millrace.bus.types import TopicPartition
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.events import DeploymentDecided, TrainingRunChanged
+from millrace.contracts.project import Project
 from millrace.sim.virtual_time import run
 from services.monitor.policy import Policy
 from services.monitor.shell import MonitorService
 from tests.support import World
 
+OUTPUTS = (
+    topics.MODEL_METRICS, topics.DRIFT_EVENTS, topics.RETRAIN_REQUESTS, topics.ALERTS, topics.ROLLOUT_EVIDENCE,
+)  # fmt: skip
 POLICY = Policy(
     error={"delta": 0.002},
     features={"delta": 1e-4},
@@ -97,3 +101,65 @@ async def deploy(world: World, version: int) -> None:
         world, topics.DEPLOYMENTS, deployment_id="", epoch=version, traffic=(part,), scoring_since_ms=0, caused_by="",
         reason="", decided_by="registry", decided_at_ms=world.clock.now_ms(),
     )  # fmt: skip
+
+
+async def write(world: World, frames: list[Any], partition: int = 0) -> None:
+    """Append frames as serving does: one transaction each, so that offsets have holes."""
+    codec = Codec(world.schemas)
+    await codec.prepare(world.project, topics.OBSERVATIONS)
+    for frame in frames:
+        value = codec.encode(world.topic(topics.OBSERVATIONS), frame.model_copy(update={"partition": partition}))
+        await world.send(topics.OBSERVATIONS, ("0", value), partition=partition)
+
+
+async def outputs(world: World) -> dict[str, list[dict[str, Any]]]:
+    """All that the monitor has written, without the times of writing."""
+    return {
+        row.suffix: [
+            {name: value for name, value in event.items() if not name.endswith("d_at_ms")}
+            for event in await world.values(row)
+        ]
+        for row in OUTPUTS
+    }
+
+
+async def write_slowly(world: World, frames: list[Any], rng: random.Random) -> None:
+    """Frames one by one, half a second apart on average."""
+    for frame in frames:
+        await write(world, [frame])
+        await asyncio.sleep(rng.random())
+
+
+def through_kills(project: Project, frames: list[Any], rng: random.Random) -> dict[str, list[dict[str, Any]]]:
+    """What is written in the end, though the monitor is killed at random while frames arrive, commits lost or unclear.
+
+    It fails if the kills and the faults did not happen.
+    """
+    kills: list[int] = []
+    faults: list[str] = []
+
+    def fault(owner: str) -> Any:
+        if not owner.startswith("millrace.monitor") or rng.random() > 0.2:
+            return None
+        faults.append(rng.choice(["lost", "unanswered"]))
+        return faults[-1]
+
+    async def work() -> dict[str, list[dict[str, Any]]]:
+        world = await World.create(project)
+        world.log.commit_fault = fault
+        writing = asyncio.create_task(write_slowly(world, frames, rng))
+        while not writing.done():
+            process = Process(world, random.Random(rng.random()))
+            await asyncio.sleep(6 + rng.random() * 4)  # the group waits 6 s for the dead
+            partition = process.service._partitions.get(0)
+            kills.append(partition.next_offset if partition else 0)
+            await process.kill()
+        await writing
+        await Process(world).reach(world)
+        return await outputs(world)
+
+    written: dict[str, list[dict[str, Any]]] = simulate(work)
+    assert len(kills) >= 3, "the kills must have happened"
+    assert len(set(kills)) >= 2, "at more than one place"
+    assert len(faults) >= 3, "the faults must have happened"
+    return written

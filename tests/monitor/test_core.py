@@ -16,19 +16,24 @@ from millrace.contracts.events import (
     OffsetMark,
     OffsetRange,
     RetrainModel,
+    RolloutMeasured,
+    RunProgress,
     Traffic,
     TrainingRunChanged,
 )
-from services.monitor.core import INITIAL, Place, State, Unreadable, ask_again, decide, evolve, open_retrain
+from services.monitor.core import INITIAL, State, ask_again, decide, evolve, open_retrain
 from services.monitor.detect import Change
+from services.monitor.facts import Place, Unreadable
 from services.monitor.measure import Measured
 from services.monitor.policy import PERSISTING
+from services.monitor.rollout import RolloutFinding
 from services.monitor.watch import Drift
 
 DAY_MS = 86_400_000
 PLACE = Place("m", "s-samples", 0, DAY_MS)
 NOW_MS = 1_000_000
 ALARM = Drift(1, "error", "ADWIN", "ALARM", 77, "e9", 5000, Change(0.1, 0.3, 900, 90), {"delta": 0.002}, 4000)
+PROGRESS = RunProgress(stage="fit", step=1, steps=2, message="", values={})
 WARNING = replace(ALARM, subject="feature:price", severity="WARNING", since_time_ms=None)
 REQUEST_ID = "retrain/m/0/77"
 
@@ -68,12 +73,16 @@ def version(status: str, number: int | None = 2, run_id: str = "run-1") -> Model
     )  # type: ignore[arg-type]  # fmt: skip
 
 
-def deployed(number: int, epoch: int, at_ms: int = 0) -> DeploymentDecided:
-    """A deployment of one version."""
+def deployed(number: int, epoch: int, at_ms: int = 0, tried: int | None = None) -> DeploymentDecided:
+    """A deployment of one version; ``tried`` is another one that answers a part of the events."""
     part = Traffic(variant="champion", version=number, share=1.0, artifact_sha256="", feature_set="")
+    parts: tuple[Traffic, ...] = (part,)
+    if tried is not None:
+        other = {"variant": "candidate", "version": tried, "share": 0.9}
+        parts = part.model_copy(update={"share": 0.1}), part.model_copy(update=other)
     return DeploymentDecided(
-        deployment_id="", model="m", epoch=epoch, traffic=(part,), scoring_since_ms=0, caused_by="", reason="",
-        decided_by="", decided_at_ms=at_ms,
+        deployment_id="", model="m", epoch=epoch, traffic=parts, scoring_since_ms=0, caused_by="", reason="",
+        decided_by="", decided_at_ms=at_ms, rollout_id=None if tried is None else "rollout/m/2",
     )  # fmt: skip
 
 
@@ -168,12 +177,30 @@ OPEN = {
         version("REJECTED", None),
     ),
     "an old version was deployed again": (requested(), deployed(1, 1), deployed(1, 2, NOW_MS + 5)),
+    "its version is a canary": (
+        requested(),
+        deployed(1, 1),
+        run("SUCCEEDED"),
+        version("REGISTERED"),
+        deployed(1, 2, NOW_MS + 5, tried=2),
+        deployed(1, 3, NOW_MS + 6, tried=2),
+    ),
+    "another run's version is a canary": (requested(), deployed(1, 1), deployed(1, 2, NOW_MS + 5, tried=2)),
+    "a progress report of a run is not its start": (
+        requested(),
+        run("STARTED", "other", at_ms=NOW_MS - 1, until=80),
+        run("STARTED", "other", at_ms=NOW_MS + 1, until=80).model_copy(update={"progress": PROGRESS}),
+        version("REJECTED", None),
+    ),
 }
+CANARY = (requested(), run("SUCCEEDED"), version("REGISTERED"), deployed(1, 2, NOW_MS + 5, tried=2))
 ANSWERED = {
     "failed": (requested(), run("FAILED")),
     "rejected": (requested(), run("SUCCEEDED"), version("REJECTED", None)),
     "retired before it served": (requested(), run("SUCCEEDED"), version("REGISTERED"), version("RETIRED")),
     "deployed": (requested(), run("SUCCEEDED"), version("REGISTERED"), deployed(2, 2)),
+    "promoted after a canary": (*CANARY, deployed(2, 3, NOW_MS + 9)),
+    "rolled back from a canary": (*CANARY, version("RETIRED"), deployed(1, 3, NOW_MS + 9)),
     "another run's new version": (requested(), deployed(1, 1), deployed(2, 2, NOW_MS + 1)),
     "covered by a rejected run": (requested(mark=at(80)), run("STARTED", "other", until=80), version("REJECTED", None)),
     "covered by a run whose version serves": (
@@ -223,6 +250,51 @@ def test_a_request_that_nobody_answers_holds_back_for_a_limited_time() -> None:
 
     assert open_retrain(state, NOW_MS + DAY_MS - 1, DAY_MS) is not None
     assert open_retrain(state, NOW_MS + DAY_MS, DAY_MS) is None
+
+
+def test_a_canary_of_the_answer_holds_back_as_long_as_it_lasts() -> None:
+    """However long its rollout takes: time alone ends a request only while nobody works on it."""
+    late_ms = NOW_MS + 2 * DAY_MS
+
+    assert REQUEST_ID == open_retrain(fold(deployed(1, 1), *CANARY), late_ms, DAY_MS)
+    assert open_retrain(fold(deployed(1, 1), *CANARY[:-1]), late_ms, DAY_MS) is None
+
+
+def test_a_canary_that_is_rolled_back_lets_the_alarm_ask_again() -> None:
+    """An alarm during the canary asks for nothing; after the rollback it asks, once, and a promotion settles it."""
+    alarm = replace(ALARM, offset=90)
+    tried = fold(deployed(1, 1), *CANARY)
+    rolled_back = reduce(evolve, (version("RETIRED"), deployed(1, 3, NOW_MS + 9)), tried)
+    promoted = evolve(tried, deployed(2, 3, NOW_MS + 9))
+
+    assert not requests(decide(tried, PLACE, [alarm], NOW_MS + 8))
+    assert (None, False) == ask_again(tried, PLACE, alarm, NOW_MS + 8)
+    request, _ = ask_again(rolled_back, PLACE, alarm, NOW_MS + 10)
+    assert request is not None
+    assert "retrain/m/0/90" == request.request_id
+    assert (None, True) == ask_again(evolve(rolled_back, request), PLACE, alarm, NOW_MS + 11)
+    assert (None, True) == ask_again(promoted, PLACE, alarm, NOW_MS + 10)
+
+
+def test_the_champion_of_a_rollout_is_who_has_that_name() -> None:
+    """Not who has the greater share: a canary that has nearly taken over is still one."""
+    state = fold(deployed(1, 1), deployed(1, 2, tried=2))
+
+    assert (1, {2}, {1: 0}) == (state.champion, state.tried, state.promoted)
+
+
+def test_evidence_has_a_deterministic_id() -> None:
+    """Model, rollout, epoch, partition, first offset that is not counted."""
+    (measured,) = decide(INITIAL, PLACE, [RolloutFinding("rollout/m/2", 3, 99, 5000, (), ())], NOW_MS)
+
+    assert isinstance(measured, RolloutMeasured)
+    assert "evidence/m/rollout/m/2/3/0/99" == measured.evidence_id
+    assert ("rollout/m/2", 3, 99, 5000) == (
+        measured.rollout_id,
+        measured.epoch,
+        measured.until_offset,
+        measured.until_time_ms,
+    )
 
 
 def test_a_request_in_the_log_is_never_sent_again() -> None:

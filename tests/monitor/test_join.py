@@ -22,6 +22,46 @@ def test_a_label_finds_its_prediction(make: Any) -> None:
     assert (joined.versions[0], joined.values[0], joined.labels[0], *joined.scores[0]) == (3, 1.0, 0.0, 0.2, 0.8)
 
 
+def test_what_a_second_version_said_waits_too(make: Any) -> None:
+    """Both answers, the epoch and the champion of the time of scoring: the label's frame says nothing about them."""
+    paired = make.line("a", version=3, scores=(0.2, 0.8), other_version=2, other_value=0.0, other_scores=(0.6, 0.4))
+    join = Join(HORIZON, 2)
+    join.take(make.rows([paired, make.line("b", version=2)], 50, epoch=7, champion_version=2))
+
+    labels = [make.line("a", label=0.0), make.line("b", label=0.0)]
+    joined = join.take(make.rows(labels, 52, epoch=8, champion_version=3))
+
+    assert joined.epochs.tolist() == [7, 7]
+    assert joined.champions.tolist() == [2, 2]
+    assert (joined.versions.tolist(), joined.other_versions.tolist()) == ([3, 2], [2, 0])
+    assert (joined.other_values[0], *joined.other_scores[0]) == (0.0, 0.6, 0.4)
+    assert joined.champion_values().tolist() == [0.0, 1.0]
+    assert np.isnan([joined.other_values[1], *joined.other_scores[1]]).all()
+
+
+def test_an_older_writer_names_no_champion(make: Any) -> None:
+    """Then it is who answered, as it was before there were rollouts."""
+    joined = Join(HORIZON, 0).take(make.rows([make.line("a", version=4, value=3.0), make.line("a", label=1.0)]))
+
+    assert (joined.champions.tolist(), joined.champion_values().tolist()) == ([4], [3.0])
+
+
+def test_a_champion_that_did_not_score_an_event_said_nothing(make: Any) -> None:
+    """In an A/B test the event of another arm has no answer of the champion."""
+    rows = make.rows([make.line("a", version=4), make.line("a", label=1.0)], champion_version=3)
+
+    assert np.isnan(Join(HORIZON, 0).take(rows).champion_values()).all()
+
+
+def test_an_event_that_only_the_second_version_scored_waits(make: Any) -> None:
+    """The answer was no number, the other version's is: its label is for that one."""
+    lines = [make.line("a", value=np.nan, other_version=2, other_value=0.0), make.line("a", label=1.0)]
+
+    joined = Join(HORIZON, 0).take(make.rows(lines))
+
+    assert [len(joined.said_by(version)[0]) for version in (1, 2)] == [0, 1]
+
+
 def test_labels_may_come_in_any_order(make: Any) -> None:
     """Labels in reverse order, in a later frame, find their events all the same."""
     join = Join(HORIZON, 0)

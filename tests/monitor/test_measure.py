@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,15 +23,21 @@ def labelled(
     """Labelled predictions with random scores; ``classes`` of 0 is regression."""
     rng = np.random.default_rng(seed)
     scores = rng.dirichlet(np.ones(classes), rows) if classes else np.empty((rows, 0))
+    answered = np.ones(rows, np.int64) if versions is None else np.asarray(versions, np.int64)
     return Joined(
         rows=np.arange(rows),
         offsets=np.arange(rows) * 2 + 1,
         event_ids=[f"e{row}" for row in range(rows)],
         times_ms=rng.permutation(rows) * 1000,
-        versions=np.ones(rows, np.int64) if versions is None else np.asarray(versions, np.int64),
+        epochs=np.ones(rows, np.int64),
+        champions=answered,
+        versions=answered,
         values=scores.argmax(1).astype(float) if classes else rng.normal(size=rows),
         labels=rng.integers(0, classes, rows).astype(float) if classes else rng.normal(size=rows),
         scores=scores,
+        other_versions=np.zeros(rows, np.int64),
+        other_values=np.full(rows, np.nan),
+        other_scores=np.full_like(scores, np.nan),
     )
 
 
@@ -121,3 +128,33 @@ def test_versions_are_measured_apart() -> None:
         own = np.flatnonzero(versions == version)
         first = next(found for found in measured if found.version == version)
         assert accuracy_score(joined.labels[own[:100]], joined.values[own[:100]]) == first.metrics["accuracy"]
+
+
+def test_a_version_is_measured_on_all_that_it_scored() -> None:
+    """Answered or not: with both versions scoring every event, each is measured as if it had answered all of them."""
+    first, second = labelled(7, 2), labelled(8, 2)
+    answers = np.random.default_rng(9).random(ROWS) < 0.2
+    second = replace(second, labels=first.labels, times_ms=first.times_ms)
+    both = replace(
+        first,
+        versions=np.where(answers, 2, 1),
+        values=np.where(answers, second.values, first.values),
+        scores=np.where(answers[:, None], second.scores, first.scores),
+        other_versions=np.where(answers, 1, 2),
+        other_values=np.where(answers, first.values, second.values),
+        other_scores=np.where(answers[:, None], first.scores, second.scores),
+    )
+
+    measured = Prequential("classification", WINDOW).take(both)
+
+    for version, alone in ((1, first), (2, replace(second, versions=np.full(ROWS, 2)))):
+        own = [found for found in measured if found.version == version]
+        assert Prequential("classification", WINDOW).take(alone) == own
+
+
+def test_an_event_that_a_version_did_not_score_is_no_event_of_its() -> None:
+    """A value that is no number counts for nobody, in either place."""
+    joined = labelled(7, 2)
+    holed = replace(joined, values=np.full(ROWS, np.nan), other_versions=np.full(ROWS, 2))
+
+    assert not Prequential("classification", WINDOW).take(holed)

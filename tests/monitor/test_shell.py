@@ -14,21 +14,22 @@ from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import FencedError
 from millrace.contracts.events import RetrainModel
-from tests.monitor.processes import POLICY, Process, caught_up, deploy, fail, simulate
+from tests.monitor.processes import (
+    POLICY,
+    Process,
+    caught_up,
+    deploy,
+    fail,
+    outputs,
+    simulate,
+    through_kills,
+    write,
+    write_slowly,
+)
 from tests.support import World, tiny_project
 
-OUTPUTS = (topics.MODEL_METRICS, topics.DRIFT_EVENTS, topics.RETRAIN_REQUESTS, topics.ALERTS)
 SEEDS = range(5)  # 1 s each
 FRAME_LINES = 40
-
-
-async def write(world: World, frames: list[Any], partition: int = 0) -> None:
-    """Append frames as serving does: one transaction each, so that offsets have holes."""
-    codec = Codec(world.schemas)
-    await codec.prepare(world.project, topics.OBSERVATIONS)
-    for frame in frames:
-        value = codec.encode(world.topic(topics.OBSERVATIONS), frame.model_copy(update={"partition": partition}))
-        await world.send(topics.OBSERVATIONS, ("0", value), partition=partition)
 
 
 def drifting(make: Any) -> list[Any]:
@@ -37,17 +38,6 @@ def drifting(make: Any) -> list[Any]:
     lines = make.lines_of(wrong.tolist())
     frames: list[Any] = make.cut(lines, range(0, len(lines), FRAME_LINES))
     return frames
-
-
-async def outputs(world: World) -> dict[str, list[dict[str, Any]]]:
-    """All that the monitor has written, without the times of writing."""
-    return {
-        row.suffix: [
-            {name: value for name, value in event.items() if not name.endswith("d_at_ms")}
-            for event in await world.values(row)
-        ]
-        for row in OUTPUTS
-    }
 
 
 @pytest.fixture
@@ -80,41 +70,7 @@ def test_everything_is_published(undisturbed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_kills_and_unclear_commits_change_nothing(project, make, undisturbed, seed):
     """Killed at random while frames arrive, commits lost or unanswered: what is published is the same, and once."""
-    rng = random.Random(seed)
-    kills: list[int] = []
-    faults: list[str] = []
-
-    def fault(owner: str) -> Any:
-        if not owner.startswith("millrace.monitor") or rng.random() > 0.2:
-            return None
-        faults.append(rng.choice(["lost", "unanswered"]))
-        return faults[-1]
-
-    async def work() -> dict[str, list[dict[str, Any]]]:
-        world = await World.create(project)
-        world.log.commit_fault = fault
-        writing = asyncio.create_task(write_slowly(world, drifting(make), rng))
-        while not writing.done():
-            process = Process(world, random.Random(rng.random()))
-            await asyncio.sleep(6 + rng.random() * 4)  # the group waits 6 s for the dead
-            partition = process.service._partitions.get(0)
-            kills.append(partition.next_offset if partition else 0)
-            await process.kill()
-        await writing
-        await Process(world).reach(world)
-        return await outputs(world)
-
-    assert undisturbed == simulate(work)
-    assert len(kills) >= 3, "the kills must have happened"
-    assert len(set(kills)) >= 2, "at more than one place"
-    assert len(faults) >= 3, "the faults must have happened"
-
-
-async def write_slowly(world: World, frames: list[Any], rng: random.Random) -> None:
-    """Frames one by one, half a second apart on average."""
-    for frame in frames:
-        await write(world, [frame])
-        await asyncio.sleep(rng.random())
+    assert undisturbed == through_kills(project, drifting(make), random.Random(seed))
 
 
 def test_two_processes_ask_for_one_retrain(tmp_path, make):

@@ -13,7 +13,9 @@ from millrace.contracts.errors import UndecodableError
 from services.monitor.frames import read_rows
 from services.monitor.measure import Measured
 from services.monitor.policy import Policy
+from services.monitor.rollout import RolloutFinding
 from services.monitor.watch import Drift, Finding, Watch
+from tests.monitor.rollouts import scored
 
 POLICY = Policy(
     error={"delta": 0.002},
@@ -96,6 +98,96 @@ def test_a_feature_that_is_missing_for_a_while_is_no_drift(make: Any) -> None:
 
     assert not findings(POLICY, [make.observed(lines)])
     assert not findings(POLICY, [make.observed([replace(line, price=np.nan) for line in lines])])
+
+
+def canary(make: Any, wrong: Any, seed: int = 6) -> list[Any]:
+    """The champion's errors, and a candidate that answers every third event and is always right."""
+    answers = np.random.default_rng(seed).random(len(wrong)) < 1 / 3
+    lines = []
+    for number, (error, candidate) in enumerate(zip(wrong, answers, strict=True)):
+        said = {1: 0.0 if error else 1.0, 2: 1.0}
+        version, other = (2, 1) if candidate else (1, 2)
+        lines.append(
+            make.line(f"e{number}", version=version, value=said[version], other_version=other, other_value=said[other])
+        )
+        lines.append(make.line(f"e{number}", label=1.0))
+    return lines
+
+
+def test_a_canary_does_not_hide_the_champions_drift(make: Any) -> None:
+    """Though another version answers some events: the champion's own error is watched, on all of them.
+
+    When the version that answered last was taken for the one that serves, the detector began anew at each change.
+    """
+    wrong = (np.random.default_rng(2).random(800) < np.where(np.arange(800) < 400, 0.1, 0.7)).tolist()
+    alone = findings(POLICY, [make.observed(make.lines_of(wrong), champion_version=1)])
+    mixed = findings(POLICY, make.cut(canary(make, wrong), range(0, 1600, 90), champion_version=1))
+
+    def alarms(found: list[Finding]) -> list[Drift]:
+        return [each for each in found if isinstance(each, Drift) and each.subject == "error"]
+
+    assert alarms(alone)
+    assert alarms(alone) == alarms(mixed)
+    assert {1} == {drift.version for drift in alarms(mixed)}
+
+
+def test_a_candidate_that_drifts_is_no_drift(make: Any) -> None:
+    """It is the rollout that judges a candidate: however bad it becomes, the champion's watch is silent."""
+    rng = np.random.default_rng(8)
+    wrong = rng.random(2000) < np.where(np.arange(2000) < 1000, 0.1, 0.9)
+    lines = [
+        replace(line, other_value=float(not bad)) if line.label is None and line.other_version == 2 else
+        replace(line, value=float(not bad)) if line.label is None else line
+        for line, bad in zip(canary(make, rng.random(2000) < 0.1), np.repeat(wrong, 2), strict=True)
+    ]  # fmt: skip
+
+    found = findings(POLICY, [make.observed(lines, champion_version=1)])
+
+    assert not [each for each in found if isinstance(each, Drift) and each.subject == "error"]
+    newest = {each.version: each.metrics["accuracy"] for each in found if isinstance(each, Measured)}
+    assert newest == {1: pytest.approx(0.9, abs=0.08), 2: pytest.approx(0.1, abs=0.08)}
+
+
+def test_an_event_that_the_champion_did_not_score_says_nothing_about_it(make: Any) -> None:
+    """Other arms' errors reach no detector, nor does their share of the traffic; the champion's own errors do."""
+    rng = np.random.default_rng(9)
+    arms = 1 + (rng.random(3000) < np.where(np.arange(3000) > 1000, 0.6, 0.1))
+    for drifting_arm, seen in ((1, True), (2, False)):
+        rate = np.where((arms == drifting_arm) & (np.arange(3000) > 1500), 0.7, 0.1)
+        lines = make.lines_of((rng.random(3000) < rate).tolist(), arms.tolist())
+        found = findings(POLICY, make.cut(lines, range(0, 6000, 100), champion_version=1))
+        alarms = [each for each in found if isinstance(each, Drift) and each.subject == "error"]
+        assert seen == bool(alarms)
+
+
+def test_a_promoted_version_begins_with_a_clean_slate(make: Any) -> None:
+    """What it did as a candidate counts for nothing, though its labels come when it is champion already."""
+    bad, good = np.ones(300, bool).tolist(), np.zeros(900, bool).tolist()
+    both = {"version": 2, "other_version": 1, "other_value": 1.0}
+    tried = [replace(line, **both) if line.label is None else line for line in make.lines_of(bad)]
+    promoted = make.lines_of(good + bad, 2)
+    promoted = [replace(line, event_id=f"p-{line.event_id}") for line in promoted]
+    events, labels = tried[::2], tried[1::2]
+
+    def alarms(between: list[Any]) -> list[tuple[int, int]]:
+        frames = [make.observed(events, 0, champion_version=1)]
+        frames += make.cut(between + promoted, (), champion_version=2)
+        found = [each for each in findings(POLICY, frames) if isinstance(each, Drift) and each.subject == "error"]
+        return [(each.change.before_rows, each.change.after_rows) for each in found]
+
+    assert alarms([])
+    assert alarms([]) == alarms(labels)
+
+
+def test_a_rollout_is_found_last(make: Any) -> None:
+    """Its evidence is about the whole frame, so it stands after what single rows showed."""
+    variants = scored("champion", 1, answered=True), scored("candidate", 2, answered=False)
+    about = {"champion_version": 1, "rollout_id": "r", "variants": variants}
+    found = findings(POLICY, [make.observed(canary(make, [False] * 200), **about)])
+
+    assert isinstance(found[-1], RolloutFinding)
+    assert (400, 1, "r") == (found[-1].offset, found[-1].epoch, found[-1].rollout_id)
+    assert [200] == [pair.paired_rows for pair in found[-1].pairs]
 
 
 def test_a_frame_with_another_number_of_rows_is_refused(make: Any) -> None:
