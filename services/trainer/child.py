@@ -2,51 +2,77 @@
 
 The child belongs to its parent's pipe. When that pipe closes, because the trainer ended in whatever way, the kernel
 sends SIGKILL to the child's whole process group (``F_SETSIG`` on Linux); a thread that waits for the same does it
-elsewhere. The kernel's way works even when native code keeps the interpreter lock.
+elsewhere. The kernel's way works even when native code keeps the interpreter lock. Processes that its descendants leave
+behind become its own children, so that the parent finds them even if they have left the group.
 
-The answer is bytes that the parent parses as JSON and an ONNX file. The parent unpickles nothing that comes from here.
+Messages are bytes that the parent parses as JSON and files. The parent unpickles nothing that comes from here. What
+the owner's code prints goes into a pipe that the parent empties, so that it neither blocks nor fills the log.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import gc
 import os
 import random
 import resource
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # publishes no types
+from threadpoolctl import ThreadpoolController
 
-from services.trainer.answer import Limits, pack, pack_error
+from millrace.contracts.events import RunProgress
+from services.trainer import usage
+from services.trainer.answer import Limits, pack, pack_error, pack_progress
+from services.trainer.gpu import cards
 from services.trainer.train.fit import Build, train
-from services.trainer.train.task import FitError, FitResult, FitTask, PipelineSource
+from services.trainer.train.record import with_resources
+from services.trainer.train.task import PIPELINE_ALONE, FitError, FitResult, FitTask, PipelineSource, Report
+
+Within = Callable[[], contextlib.AbstractContextManager[None]]
+REPORT_EVERY_S = 0.2  # the parent looks at no more than one a second; of a stage that has just begun it hears at once
+CPU_GRACE_S = 5  # between the signal that can be caught and the one that cannot
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 
-def run_task(task: FitTask, threads: int = 1) -> FitResult:
-    """Load the owner's pipeline and train, with so many OpenMP threads; BLAS has one, its sums depend on their number.
+def ignore(progress: RunProgress) -> None:
+    """Nobody is listening."""
+    del progress
 
-    More threads than idle cores make boosting many times slower: each of its short steps waits for the last one.
+
+def run_task(
+    task: FitTask, threads: int = 1, report: Report = ignore, clock: Callable[[], float] | None = None
+) -> FitResult:
+    """Load the owner's code and train, with so many OpenMP threads; BLAS has one, its sums depend on their number.
+
+    More threads than idle cores make boosting many times slower: each of its short steps waits for the last one. A file
+    from elsewhere is judged without a line of the owner's code. Without a clock no check measures time, so that the
+    result is the same each time.
 
     Raises:
         FitError: for every reason, the owner's own exceptions and a full memory included.
     """
     pools = ThreadpoolController()
+    sources = {} if task.imported is not None else {PIPELINE_ALONE.family: task.pipeline, **task.families}
     try:
         with _seeded(task.seed), pools.limit(limits=threads, user_api="openmp"), pools.limit(limits=1, user_api="blas"):
-            return train(task, load_build(task.pipeline))
+            return train(task, {name: load_build(source) for name, source in sources.items()}, report, clock)
     except FitError:
         raise
     except MemoryError as error:
         raise FitError(
-            "the fit needs more memory than it may have; raise MILLRACE_MEMORY_MB or train on less"
+            "the fit needs more memory than it may have; raise MILLRACE_TRAINING_MEMORY_MB or train on less"
         ) from error
     except Exception as error:  # the owner's code may raise anything, and it ends this run only
-        raise FitError(f"{type(error).__name__}: {error}{_where(error, task.pipeline.file)}") from error
+        files = {source.file for source in sources.values()}
+        raise FitError(f"{type(error).__name__}: {error}{_where(error, files)}") from error
 
 
 def load_build(source: PipelineSource) -> Build:
@@ -73,33 +99,88 @@ def _seeded(seed: int) -> Iterator[None]:
         np.random.set_state(old_numpy)  # noqa: NPY002
 
 
-def _where(error: BaseException, file: str) -> str:
-    """The line of the pipeline that raised, where it is on the way."""
-    line, trace = None, error.__traceback__
+def _where(error: BaseException, files: Collection[str]) -> str:
+    """The line of the owner's code that raised, where it is on the way."""
+    place, trace = "", error.__traceback__
     while trace is not None:
-        line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == file else line
+        file = trace.tb_frame.f_code.co_filename
+        place = f" ({file}, line {trace.tb_lineno})" if file in files else place
         trace = trace.tb_next
-    return "" if line is None else f" ({file}, line {line})"
+    return place
 
 
-def main(tasks: Connection, alive: Connection, limits: Limits) -> None:
+class Teller:
+    """Says over the pipe how far the fit is, with what it has needed so far. Never raises: then nobody listens."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+        self._began_s = self._told_s = time.monotonic()
+        self._stages: set[str] = set()
+
+    def __call__(self, progress: RunProgress) -> None:
+        """Tell it, unless the same stage has been told of just now."""
+        now_s = time.monotonic()
+        if progress.stage in self._stages and now_s - self._told_s < REPORT_EVERY_S:
+            return
+        self._stages.add(progress.stage)
+        self._told_s = now_s
+        values = {**progress.values, **usage.own(self._began_s)}
+        self.send(pack_progress(progress.model_copy(update={"values": values})))
+
+    def send(self, message: bytes) -> None:
+        """One message at a time; a pipe that is gone means that the parent has given up."""
+        with self._lock, contextlib.suppress(OSError):
+            self._pipe.send_bytes(message)
+
+
+def main(tasks: Connection, alive: Connection, output: Connection, limits: Limits, within: Within) -> None:
     """The child: take one task, answer, and wait to be killed, so that the process group stays addressable."""
     os.setsid()
     gc.freeze()  # a full collection would copy every page shared with the fork server: 200 ms
     _die_with(alive)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if limits.memory_mb:
-        size = limits.memory_mb * 1024 * 1024
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    tasks.send_bytes(_answer(tasks.recv(), limits.threads))
-    signal.pause()
+    _keep_orphans()
+    _limit(limits)
+    for number in (1, 2):
+        os.dup2(output.fileno(), number)
+    output.close()
+    teller = Teller(tasks)
+    answer = _answer(tasks.recv(), limits.threads, teller, within)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    teller.send(answer)
+    while True:  # a signal that the owner's code handles must not end this
+        signal.pause()
 
 
-def _answer(task: FitTask, threads: int) -> bytes:
+def _answer(task: FitTask, threads: int, report: Report, within: Within) -> bytes:
     try:
-        return pack(run_task(task, threads))
+        began_s = time.monotonic()
+        with within():
+            result = run_task(task, threads, report, time.perf_counter)
+        used = usage.own(began_s)
+        record = with_resources(result.record, {**used, "gpu": cards()})
+        return pack(replace(result, usage=used, record=record))
     except FitError as error:
         return pack_error(error)
+    except Exception as error:  # noqa: BLE001  # what the fit's context or its record raises ends this run only
+        return pack_error(FitError(f"{type(error).__name__}: {error}"))
+
+
+def _limit(limits: Limits) -> None:
+    """What the kernel holds, for each process by itself; the parent watches over all of them together."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if limits.memory_mb:
+        size = limits.memory_mb * usage.MIB
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    if limits.cpu_s:
+        resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + CPU_GRACE_S))
+
+
+def _keep_orphans() -> None:
+    """Become the parent of descendants whose own parent has ended. Linux only; elsewhere they are not found."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
 def _die_with(alive: Connection) -> None:

@@ -2,8 +2,11 @@
 
 The child is forked from a *fork server* that has imported the heavy libraries once, so a run starts in tens of
 milliseconds and the trainer itself needs none of them. It has its own session; whatever ends the fit, an answer, an
-error, the time limit or cancellation, the whole process group is killed. Only a process that leaves the group by
-starting a session of its own would survive; that takes a container to hold.
+error, a limit or cancellation, the whole process group is killed, and every descendant that has left the group.
+
+Limits are held twice. The kernel holds memory and processor time of each process; a look every half second holds
+memory, processor time and number of all of them together, so neither hogs nor a crowd of small ones get far. Wall time
+is held here, against hangs of every kind. What the owner's code prints is read and dropped.
 """
 
 import asyncio
@@ -14,21 +17,40 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from typing import Protocol, runtime_checkable
+
+import psutil
 
 from millrace.bus.failpoints import failpoint
 from millrace.bus.retry import backoff_s
+from millrace.contracts.events import RunProgress
 from millrace.telemetry.log import get_logger
-from services.trainer.answer import Limits, unpack
-from services.trainer.train.task import FitError, FitResult, FitTask
+from services.trainer import usage
+from services.trainer.answer import MESSAGE_BYTES_MAX, Limits, unpack
+from services.trainer.output import Output
+from services.trainer.train.task import FitError, FitResult, FitTask, Report
 
 log = get_logger(__name__)
 LAUNCHES = 5  # tries, within a second
 DEATH_S = 5.0  # from a broken pipe to the exit status
+LOOK_S = 0.5  # between two looks at what the fit uses
 
 Fitter = Callable[[FitTask], Awaitable[FitResult]]
+Within = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+@runtime_checkable
+class ReportingFitter(Protocol):
+    """A fitter that can say how far a fit is."""
+
+    def reporting(self, report: Report) -> Fitter:
+        """The same, telling ``report``, which may be called in another thread and must not block."""
+        ...
+
 
 PRELOADED = (
     "services.trainer.fitter",
@@ -55,45 +77,80 @@ async def fit_inline(task: FitTask) -> FitResult:
     return run_task(task)
 
 
-async def fit_in_child(task: FitTask, *, memory_mb: int, threads: int) -> FitResult:
-    """Fit in a child process of its own.
+def _ignore(progress: RunProgress) -> None:
+    del progress
 
-    Raises:
-        FitError: the pipeline's error, a crash, the time limit, or too much memory.
+
+@dataclass(frozen=True, slots=True)
+class ChildFitter:
+    """Fits each task in a child process of its own, with these limits.
+
+    ``within`` makes a context that the child enters for the fit; it is pickled, and may raise ``FitError`` there.
     """
-    child = _Child(Limits(memory_mb, threads))
-    work = asyncio.ensure_future(asyncio.to_thread(child.run, task))
-    try:
-        async with asyncio.timeout(task.timeout_s):
-            return await asyncio.shield(work)
-    except TimeoutError as error:
-        raise FitError(f"the fit did not end within {task.timeout_s:g} s and was killed") from error
-    finally:
-        child.kill()
-        with contextlib.suppress(FitError):  # of the killed child; what matters has been raised or returned
-            await work
+
+    limits: Limits
+    report: Report = field(default=_ignore)
+    within: Within = field(default=contextlib.nullcontext)
+
+    def reporting(self, report: Report) -> "ChildFitter":
+        """The same, telling ``report``."""
+        return replace(self, report=report)
+
+    async def __call__(self, task: FitTask) -> FitResult:
+        """Fit.
+
+        Raises:
+            FitError: the pipeline's error, a crash, or a limit: time, processor time, memory, processes.
+        """
+        child = _Child(self.limits, self.report, self.within)
+        work = asyncio.ensure_future(asyncio.to_thread(child.run, task))
+        watch = asyncio.ensure_future(child.watch())
+        try:
+            async with asyncio.timeout(task.timeout_s):
+                await asyncio.wait([work, watch], return_when=asyncio.FIRST_COMPLETED)
+                if watch.done() and not work.done():
+                    raise FitError(watch.result())
+                return await asyncio.shield(work)
+        except TimeoutError as error:
+            raise FitError(f"the fit did not end within {task.timeout_s:g} s and was killed") from error
+        finally:
+            watch.cancel()
+            child.kill()
+            with contextlib.suppress(FitError):  # of the killed child; what matters has been raised or returned
+                await work
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+async def fit_in_child(task: FitTask, *, memory_mb: int, threads: int) -> FitResult:
+    """Fit in a child process with limits on memory and threads only. Raises ``FitError``."""
+    return await ChildFitter(Limits(memory_mb, threads))(task)
 
 
 class _Child:
     """One child process. ``run`` blocks, so it has a thread of its own; ``kill`` may come from another."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, report: Report, within: Within) -> None:
         self._limits = limits
+        self._report = report
+        self._within = within
         self._lock = threading.Lock()
         self._process: ForkServerProcess | None = None
+        self._family: usage.Family | None = None
         self._killed = False
 
     def run(self, task: FitTask) -> FitResult:
-        """Start the child, hand over the task, wait for its answer, and see the process group gone."""
+        """Start the child, hand over the task, wait for its answer, and see all of its processes gone."""
         context = multiprocessing.get_context("forkserver")
         tasks, its_tasks = context.Pipe()
         its_alive, alive = context.Pipe(duplex=False)
-        process = context.Process(target=_enter, args=(its_tasks, its_alive, self._limits))
+        printed, its_printed = context.Pipe(duplex=False)
+        process = context.Process(target=_enter, args=(its_tasks, its_alive, its_printed, self._limits, self._within))
+        output = Output(printed)
         try:
             self._start(process)
-            its_tasks.close()
-            its_alive.close()
-            return _ask(process, tasks, task)
+            for end in (its_tasks, its_alive, its_printed):
+                end.close()
+            return self._ask(process, tasks, task, output)
         finally:
             self.kill()
             if process.pid is not None:
@@ -101,27 +158,61 @@ class _Child:
             with self._lock:
                 self._process = None
             process.close()
-            for end in (tasks, its_tasks, its_alive, alive):
+            for end in (tasks, its_tasks, its_alive, alive, its_printed):
                 end.close()
+            output.close()
+            printed.close()
+            if output.bytes_seen:
+                log.info("the fit printed something", bytes=output.bytes_seen, end=output.close())
+
+    async def watch(self) -> str:
+        """Look at what the child and its descendants use until it is too much; then say so."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            family = self._family
+            excess = None if family is None else await asyncio.to_thread(family.excess, self._limits)
+            if excess is not None:
+                return excess
 
     def kill(self) -> None:
-        """Kill the process group, at once and for good; again is harmless."""
+        """Kill the process group and whoever has left it, at once and for good; again is harmless."""
         with self._lock:
             self._killed = True
-            if self._process is None or self._process.pid is None:
+            if self._process is None or self._process.pid is None or self._family is None:
                 return
+            members = self._family.members()
             try:
                 os.killpg(self._process.pid, signal.SIGKILL)
             except ProcessLookupError:  # it has not made its group yet, or all of it is gone
                 self._process.kill()
+            for member in members:
+                with contextlib.suppress(psutil.Error):
+                    member.kill()
 
     def _start(self, process: ForkServerProcess) -> None:
         _launch(process)
         with self._lock:
-            self._process = process
+            assert process.pid is not None, "it was started"
+            self._process, self._family = process, usage.Family(process.pid)
             killed = self._killed
         if killed:
             self.kill()
+
+    def _ask(self, process: ForkServerProcess, tasks: Connection, task: FitTask, output: Output) -> FitResult:
+        """Hand over the task, pass on what is told, and wait for the result or the end of the child."""
+        try:
+            tasks.send(task)
+            failpoint("train.in-fit")
+            while tasks in connection.wait([tasks, process.sentinel]):
+                said = unpack(tasks.recv_bytes(MESSAGE_BYTES_MAX))
+                if isinstance(said, FitResult):
+                    return said
+                self._report(said)
+        except (EOFError, OSError):
+            log.info("the fit's pipe broke", pid=process.pid)
+        process.join(DEATH_S)
+        self.kill()  # nobody writes any more, so the last words can be read to their end
+        raise FitError(_epitaph(process.exitcode, self._limits, output.close()))
 
 
 def _launch(process: ForkServerProcess) -> None:
@@ -138,24 +229,18 @@ def _launch(process: ForkServerProcess) -> None:
             return
 
 
-def _enter(tasks: Connection, alive: Connection, limits: Limits) -> None:
+def _enter(tasks: Connection, alive: Connection, output: Connection, limits: Limits, within: Within) -> None:
     """The child's first function, in a module that is light to import for the parent."""
     from services.trainer.child import main  # noqa: PLC0415
 
-    main(tasks, alive, limits)
+    main(tasks, alive, output, limits, within)
 
 
-def _ask(process: ForkServerProcess, tasks: Connection, task: FitTask) -> FitResult:
-    """Hand over the task and wait for the answer or the end of the child, whichever is first."""
-    try:
-        tasks.send(task)
-        failpoint("train.in-fit")
-        if tasks in connection.wait([tasks, process.sentinel]):
-            return unpack(tasks.recv_bytes())
-    except (EOFError, OSError):
-        log.info("the fit's pipe broke", pid=process.pid)
-    process.join(DEATH_S)
-    code = process.exitcode
+def _epitaph(code: int | None, limits: Limits, last_words: str) -> str:
+    """What a child died of, as far as its status and its last words tell."""
+    if code == -signal.SIGXCPU:
+        return usage.out_of_cpu(limits.cpu_s)
     name = signal.Signals(-code).name if code is not None and -code in set(signal.Signals) else f"status {code}"
     hint = ", perhaps for want of memory" if code in {-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV} else ""
-    raise FitError(f"the fit's process died with {name}{hint}")
+    end = f"; it had printed: {last_words}" if last_words else ""
+    return f"the fit's process died with {name}{hint}{end}"

@@ -8,6 +8,7 @@ Rules:
   same twice: a second one that only waits stays silent, and one that did the same fit in parallel finds the end in the
   log and drops its own.
 - After an unclear commit the id is taken again, and the log tells whether the event is there.
+- How far a run is, is told in passing: once, without a second try, and whatever goes wrong with it is only logged.
 - A record that is no event has no effect, and an alert says so, once: these topics are kept for ever and others may
   write to them, so one record must not stop the trainer each time that it starts.
 """
@@ -60,6 +61,7 @@ class Journal:
         self._positions: dict[str, int] = {}
         self._own: set[int] = set()  # offsets of our own events, folded when they were written
         self._unreadable: dict[tuple[str, int], str] = {}  # why, by topic and offset, until an alert has told it
+        self._told: set[str] = set()  # ids of alerts that are in the log for certain
 
     async def refresh(self) -> None:
         """Fold what has been added since the last time."""
@@ -91,24 +93,29 @@ class Journal:
         Raises:
             BusError: it is not known whether they are written.
         """
-        if not self._unreadable:
+        known = dict(self._unreadable)
+        await self.tell(
+            *[endings.unreadable_record(self.state.model, *place, error, now_ms) for place, error in known.items()]
+        )
+        for place in known:  # taking the id reads the log, so there may be more of them now
+            del self._unreadable[place]
+
+    async def tell(self, *alerts: AlertRaised) -> None:
+        """Write those of the alerts that are not in the log. Raises ``BusError`` if that is not known."""
+        untold = [alert for alert in alerts if alert.alert_id not in self._told]
+        if not untold:
             return
-        model, known = self.state.model, dict(self._unreadable)
-        alerts = [endings.unreadable_record(model, *place, error, now_ms) for place, error in known.items()]
-        told = await self._alerted()
-        records = [
-            OutRecord(ALERTS, model.encode(), self._codec.encode(ALERTS, alert), 0)
-            for alert in alerts
-            if alert.alert_id not in told
-        ]
+        self._told |= await self._alerted()
+        key = self.state.model.encode()
+        new = [alert for alert in untold if alert.alert_id not in self._told]
+        records = [OutRecord(ALERTS, key, self._codec.encode(ALERTS, alert), 0) for alert in new]
         try:
             if records:
                 await (await self._owned()).commit(records)
         except MillraceError:
             await self.close()
             raise
-        for place in known:  # taking the id reads the log, so there may be more of them now
-            del self._unreadable[place]
+        self._told |= {alert.alert_id for alert in new}
 
     async def _alerted(self) -> frozenset[str]:
         """The ids of all alerts in the log. It is read only when something is wrong."""
@@ -138,6 +145,8 @@ class Journal:
             except MillraceError as error:
                 await self.close()
                 if not error.retryable:
+                    if await self._said_by_another(change):
+                        return False
                     raise
                 attempt += 1
                 log.warning("writing is tried again", run_id=change.run_id, attempt=attempt, error=str(error))
@@ -146,6 +155,24 @@ class Journal:
                 self._own.add(offsets[0])
                 self.state = core.evolve(self.state, change)
                 return True
+
+    async def _said_by_another(self, change: TrainingRunChanged) -> bool:
+        """Whether whoever has fenced this writer has written what makes the event superfluous."""
+        await self.refresh()
+        return not core.is_news(self.state, change)
+
+    async def mention(self, change: TrainingRunChanged) -> bool:
+        """Write how far a run is, if it is still open. False if another trainer has taken over: then say no more."""
+        try:
+            producer = await self._owned()
+            if core.is_news(self.state, change):
+                offsets = await producer.commit([self._records(change, None)[0]])
+                self._own.add(offsets[0])
+        except MillraceError as error:
+            await self.close()
+            log.warning("progress was not written", run_id=change.run_id, error=str(error))
+            return error.retryable
+        return True
 
     async def close(self) -> None:
         """Give the transactional id back."""

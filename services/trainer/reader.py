@@ -1,7 +1,12 @@
-"""Reads training rows from the samples log: the newest ones for a new run, the same ones again for an open run."""
+"""Reads training rows from the samples log: the newest ones for a new run, the same ones again for an open run.
 
+Reading and decoding a window takes longer than many a fit, and the next run wants most of the same records again. So
+the newest that were read are remembered, by partition, as one unbroken range of offsets.
+"""
+
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from millrace.bus.transport import Transport
 from millrace.contracts import schemas, topics
@@ -10,6 +15,27 @@ from millrace.contracts.events import OffsetRange, SampleRecorded
 from millrace.contracts.project import Project
 from millrace.contracts.topics import topic_name
 from services.trainer.train.window import Tail, Window, choose, next_tail
+
+REMEMBERED = 40_000  # records of all partitions together; about 2 kB each
+Records = list[tuple[int, dict[str, Any]]]
+
+
+class _Known(NamedTuple):
+    """The records from ``start`` up to ``stop``."""
+
+    start: int
+    stop: int
+    records: Records
+
+    def part(self, start: int, stop: int) -> Records:
+        low, high = (bisect_left(self.records, offset, key=lambda one: one[0]) for offset in (start, stop))
+        return self.records[low:high]
+
+    def newest(self, count: int) -> "_Known":
+        if len(self.records) <= count:
+            return self
+        kept = self.records[-count:]
+        return _Known(kept[0][0], self.stop, kept)
 
 
 class SamplesReader:
@@ -22,6 +48,7 @@ class SamplesReader:
         self._transport = transport
         self._codec = codec
         self._schema = schemas.newest(SampleRecorded.schema_name)
+        self._known: dict[int, _Known] = {}
 
     async def newest(
         self, rows: int, marks: Mapping[int, int], vetoes: Mapping[int, Sequence[tuple[int, int]]] | None = None
@@ -52,8 +79,25 @@ class SamplesReader:
             tails.append(tail)
         return choose(self._topic, tails, None)
 
-    async def _read(self, partition: int, start: int, stop: int) -> list[tuple[int, dict[str, Any]]]:
-        found = []
+    async def _read(self, partition: int, start: int, stop: int) -> Records:
+        """The records in this range, from memory as far as they are there."""
+        known = self._known.get(partition)
+        if known is None or stop < known.start or known.stop < start:
+            found = await self._fetch(partition, start, stop)
+            whole = _Known(start, stop, found)
+        else:
+            before = await self._fetch(partition, start, min(stop, known.start))
+            after = await self._fetch(partition, max(start, known.stop), stop)
+            found = [*before, *known.part(start, stop), *after]
+            whole = _Known(min(start, known.start), max(stop, known.stop), [*before, *known.records, *after])
+        if known is None or whole.stop >= known.stop:
+            self._known[partition] = whole.newest(REMEMBERED // self._partitions)
+        return found
+
+    async def _fetch(self, partition: int, start: int, stop: int) -> Records:
+        found: Records = []
+        if start >= stop:
+            return found
         async for records in self._transport.read(self._topic, partition, start, stop):
             found += [
                 (record.offset, await self._codec.decode_record(record.value, self._schema)) for record in records

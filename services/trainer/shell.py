@@ -1,4 +1,4 @@
-"""The trainer's effects: news -> the core's decision -> rows, fit, artefact, event. One thing at a time.
+"""The trainer's effects: news, or the time -> the core's decision -> rows, fit, artefact, event. One thing at a time.
 
 The subscription only rings a bell; what happened is read from the log by the journal. A fit that fails, whatever the
 reason, ends its run with a FAILED event and an alert, and the service goes on. An artefact store that does not answer
@@ -6,9 +6,9 @@ is asked again for a while first. A champion whose file is lost is no such reaso
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 
@@ -18,30 +18,28 @@ from millrace.bus.retry import backoff_s
 from millrace.bus.tasks import InThread, run_together
 from millrace.bus.types import Record
 from millrace.contracts import topics
-from millrace.contracts.errors import (
-    ArtifactError,
-    ArtifactStoreUnavailableError,
-    ContractError,
-    MillraceError,
-    OffsetGoneError,
-)
-from millrace.contracts.events import ExpectationsLearned, Traffic, TrainingRunChanged
-from millrace.contracts.project import Project
-from millrace.contracts.topics import topic_name
+from millrace.contracts.errors import ArtifactError, ContractError, MillraceError, OffsetGoneError
+from millrace.contracts.events import ExpectationsLearned, TrainingRunChanged
 from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import TRAINING_RUNS, TRAINING_SECONDS
-from services.trainer import core, endings
-from services.trainer.environment import lock_hash
-from services.trainer.fitter import Fitter
+from services.trainer import core, endings, opening
+from services.trainer.asking import PatientStore
+from services.trainer.dask_fitter import RunFitter
+from services.trainer.fitter import Fitter, ReportingFitter
 from services.trainer.journal import FOLDED, Journal
 from services.trainer.learner import Learner
+from services.trainer.material import Material, Wanted
+from services.trainer.progress import Progress
 from services.trainer.reader import SamplesReader
-from services.trainer.train.task import FitError, FitTask, PipelineSource
-from services.trainer.train.window import Window, split
+from services.trainer.sources import Sources, policy_of
+from services.trainer.studies import Studies
+from services.trainer.train.task import FitError, FitResult, FitTask
+from services.trainer.train.window import Window
 
 log = get_logger(__name__)
 STORE_TRIES = 30  # with the waits between them about two minutes: a restart of the store, not a night
+LONGEST_WAIT_S = 3600.0  # a wall clock may be put right while time is waited for
 WRITES = (topics.TRAINING_RUNS, topics.EXPECTATIONS, topics.ALERTS)
 UNREADABLE = (ContractError, OffsetGoneError)
 
@@ -52,10 +50,13 @@ class TrainerService:
     Args:
         context: project, transport, codec, clock.
         artifacts: where the ONNX files are put, and the champion's is got.
-        fit: runs one fit; raises nothing but ``FitError``.
+        fit: runs one fit; raises nothing but ``FitError``. One that can say how far it is, is listened to; one that
+            depends on the run, on its backend for example, is asked for that run's.
         in_thread: makes a blocking call of the artefact store beside the event loop; a simulation, whose time is
             virtual, makes it in the loop.
         store_tries: how often the store is asked before the run has failed.
+        studies: folder in which a search that is cut short is found again; None: it begins anew.
+        skops_allowed: types that an imported skops file may name besides scikit-learn's own.
     """
 
     def __init__(
@@ -66,17 +67,21 @@ class TrainerService:
         fit: Fitter,
         in_thread: InThread = asyncio.to_thread,
         store_tries: int = STORE_TRIES,
+        studies: Path | None = None,
+        skops_allowed: tuple[str, ...] = (),
     ) -> None:
         project = context.project
         self._context = context
-        self._artifacts = artifacts
         self._fit = fit
-        self._in_thread = in_thread
-        self._store_tries = store_tries
-        self._policy = policy_of(project)
-        self._pipeline, self._project_error = read_pipeline(project)
+        self._studies = Studies(studies, in_thread)
+        self._sources = Sources.read(project)
+        self._policy = policy_of(project, self._sources)
+        self._store = PatientStore(artifacts, in_thread, store_tries)
         self._journal = Journal(project.model, project.stream, context.transport, context.codec)
         self._reader = SamplesReader(project, context.transport, context.codec)
+        self._material = Material(
+            project, self._policy, self._sources, context.codec, self._store, self._reader, skops_allowed
+        )
         self._learner = Learner(project, context.codec, in_thread)
         self._window: tuple[str, Window] | None = None  # of the run that was just opened; saves reading it twice
         self._news = asyncio.Event()
@@ -92,8 +97,8 @@ class TrainerService:
             await self._journal.close()
 
     def checks(self) -> Mapping[str, str | None]:
-        """``bus``: the state is what the log says. ``project``: the pipeline can be loaded."""
-        return {"bus": self._bus_error, "project": self._project_error}
+        """``bus``: the state is what the log says. ``project``: the owner's code can be loaded."""
+        return {"bus": self._bus_error, "project": self._sources.fault}
 
     def add_routes(self, app: FastAPI) -> None:
         """The trainer has no HTTP paths of its own."""
@@ -113,15 +118,11 @@ class TrainerService:
                     self._prepared = True
                 await self._journal.refresh()
                 await self._journal.tell_unreadable(self._now_ms())
+                if self._bus_error is not None:  # it was killed between a run's end and this
+                    ended = {run_id for run_id, run in self._journal.state.runs.items() if run.ended is not None}
+                    await self._studies.forget(ended)
                 self._bus_error, failures = None, 0
-                decision = core.decide(self._journal.state, self._policy)
-                match decision:
-                    case core.Begin():
-                        await self._begin(decision)
-                    case core.Repeat():
-                        await self._do(decision.started)
-                    case None:
-                        await self._news.wait()
+                await self._act(core.decide(self._journal.state, self._policy, self._now_ms()))
             except MillraceError as error:
                 if not error.retryable:
                     raise
@@ -130,97 +131,98 @@ class TrainerService:
                 log.warning("the log cannot be read, trying again", failures=failures, error=str(error))
                 await asyncio.sleep(backoff_s(failures))
 
+    async def _act(self, decision: core.Begin | core.Repeat | core.Wait) -> None:
+        match decision:
+            case core.Begin():
+                await self._begin(decision)
+            case core.Repeat():
+                await self._do(decision.started)
+            case core.Wait():
+                await self._wait(decision)
+
+    async def _wait(self, wait: core.Wait) -> None:
+        """Until there is news or it is time."""
+        if wait.held is not None:
+            await self._journal.tell(endings.over_budget(self._policy.model, wait.held, self._now_ms()))
+        if wait.wake_at_ms is None:
+            await self._news.wait()
+            return
+        seconds = min(LONGEST_WAIT_S, max(0, wait.wake_at_ms - self._now_ms()) / 1000)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):  # wait_for may lose a cancellation that comes with the news
+                await self._news.wait()
+
     async def _begin(self, begin: core.Begin) -> None:
         """Fix the rows and open the run; the next decision does its fit."""
         state = self._journal.state
         try:
             window = await self._reader.newest(begin.rows, begin.marks, state.vetoes)
         except UNREADABLE as error:
-            await self._say(core.unreadable(self._policy, begin, str(error), self._now_ms()))
+            await self._say(opening.unreadable(self._policy, begin, str(error), self._now_ms()))
             return
-        change = core.open_or_refuse(state, self._policy, begin, window, self._now_ms())
+        change = opening.open_or_refuse(state, self._policy, begin, window, self._now_ms())
         if change is None:
             self._journal.state = core.put_off(state, begin)
             log.info("too few rows for a first model", caused_by=begin.caused_by, rows=len(window.rows))
             return
-        self._window = (change.run_id, window)
+        self._window = (change.run_id, window if change.ranges else Window((), ()))
         await self._say(change)
 
     async def _do(self, started: TrainingRunChanged) -> None:
         """Fit and end the run. Killed anywhere in here, it is done again from the beginning, with the same result."""
-        champion = core.champion_for(self._journal.state, self._policy)
+        state = self._journal.state
+        champion = core.champion_for(state, self._policy)
         try:
             window = await self._rows_of(started)
-            content, fault = await self._champion_file(champion)
-            result = await self._fit(self._task(window, content))
-            digest = await self._ask_store(self._artifacts.put, result.artifact)
+            content, fault = await self._material.champion(champion)
+            wanted = Wanted(
+                champion=content,
+                request=state.requests.get(started.caused_by),
+                study=await self._studies.file(started.run_id) if self._policy.training.search else None,
+                vetoes=opening.forbidden(state, started),
+            )
+            result = await self._fitted(started, await self._material.task(started, window, wanted))
+            kept = await self._keep(result)
             failpoint("train.between-artifact-and-event")
         except (FitError, ArtifactError, OSError, *UNREADABLE) as error:
             await self._say(endings.failed(started, str(error), self._now_ms()))
         else:
-            learned = await self._learner.learn(window, started, digest, self._now_ms())
-            ended = endings.succeeded(started, result, digest, champion, self._now_ms(), champion_fault=fault)
+            learned = await self._learner.learn(window, started, kept.artifact, self._now_ms())
+            metric = self._context.project.gates.metric
+            ended = endings.succeeded(
+                started, result, kept, champion, self._now_ms(), metric=metric, champion_fault=fault
+            )
             await self._say(ended.model_copy(update={"expectations_id": learned.expectations_id}), learned)
+        await self._studies.forget({started.run_id})
 
-    async def _champion_file(self, champion: Traffic | None) -> tuple[bytes | None, str | None]:
-        """The champion's file, or why it is lost; neither without a champion."""
-        if champion is None:
-            return None, None
+    async def _fitted(self, started: TrainingRunChanged, task: FitTask) -> FitResult:
+        """The fit's result, with its progress told meanwhile."""
+        async with Progress(self._journal, self._context.clock, started) as progress:
+            fit = self._fit.reporting(progress.report) if isinstance(self._fit, ReportingFitter) else self._fit
+            result = await (fit.of_run(started) if isinstance(fit, RunFitter) else fit)(task)
+        log.info("fitted", run_id=started.run_id, **{name: round(value, 3) for name, value in result.usage.items()})
         try:
-            return await self._ask_store(self._artifacts.get, champion.artifact_sha256), None
-        except ArtifactStoreUnavailableError:
-            raise
-        except ArtifactError as error:
-            log.error("the champion's file is lost", version=champion.version, error=str(error))  # noqa: TRY400  # the message is enough
-            return None, str(error)
+            await self._journal.refresh()
+        except MillraceError as error:
+            if not error.retryable:
+                raise
+            log.warning("whether rows were vetoed meanwhile is not known", run_id=started.run_id, error=str(error))
+        vetoed = opening.vetoed_since(self._journal.state, started)
+        if vetoed is not None:
+            raise FitError(vetoed)
+        return result
 
-    async def _ask_store(self, call: Callable[..., Any], argument: bytes | str) -> Any:
-        """The store's answer. Raises ``ArtifactStoreUnavailableError`` when it has given none for a while."""
-        attempt = 1
-        while True:
-            try:
-                return await self._in_thread(call, argument)
-            except ArtifactStoreUnavailableError as error:
-                if attempt >= self._store_tries:
-                    raise
-                log.warning("the artefact store does not answer, trying again", attempt=attempt, error=str(error))
-                await asyncio.sleep(backoff_s(attempt))
-                attempt += 1
+    async def _keep(self, result: FitResult) -> endings.Kept:
+        """Bring everything into the store, the model last: what the event names is there before it."""
+        golden = await self._store.put(result.golden) if result.golden else None
+        record = await self._store.put(result.record) if result.record else None
+        return endings.Kept(await self._store.put(result.artifact), golden, record)
 
     async def _rows_of(self, started: TrainingRunChanged) -> Window:
-        why = core.outdated(self._policy, started)
-        if why is not None:
-            raise FitError(why)
         known, self._window = self._window, None
-        if known is not None and known[0] == started.run_id:
+        if known is not None and known[0] == started.run_id and core.outdated(self._policy, started) is None:
             return known[1]
-        window = await self._reader.again(started.ranges, started.excluded)
-        if len(window.rows) != started.train_rows + started.holdout_rows:
-            raise FitError(
-                f"the ranges hold {len(window.rows)} rows now, the run began with "
-                f"{started.train_rows} and {started.holdout_rows}"
-            )
-        if started.rows_sha256 not in {None, window.sha256}:
-            raise FitError(f"the rows hash to {window.sha256} now, the run began with {started.rows_sha256}")
-        return window
-
-    def _task(self, window: Window, champion: bytes | None) -> FitTask:
-        project, training = self._context.project, self._policy.training
-        train, holdout = split(window.rows, training.holdout_rows)
-        return FitTask(
-            model=project.model,
-            feature_set=project.feature_set,
-            feature_names=project.feature_names,
-            label=project.label,
-            gates=project.gates,
-            seed=training.seed,
-            pipeline=self._pipeline,
-            train=train,
-            holdout=holdout,
-            champion=champion,
-            rows_min=min(training.first_rows, training.window_rows),
-            timeout_s=training.timeout_s,
-        )
+        return await self._material.rows(started)
 
     async def _say(self, change: TrainingRunChanged, learned: ExpectationsLearned | None = None) -> None:
         if not await self._journal.publish(change, learned):
@@ -234,29 +236,3 @@ class TrainerService:
 
     def _now_ms(self) -> int:
         return self._context.clock.now_ms()
-
-
-def policy_of(project: Project) -> core.Policy:
-    """The part of the project that decisions depend on. Reads the pipeline's file for its hash."""
-    return core.Policy(
-        model=project.model,
-        stream=project.stream,
-        samples=topic_name(topics.SAMPLES, project),
-        feature_set=project.feature_set,
-        code_hash=project.code_hash,
-        training=project.training,
-        config_hash=project.config_hash,
-        lock_hash=lock_hash(),
-    )
-
-
-def read_pipeline(project: Project) -> tuple[PipelineSource, str | None]:
-    """The pipeline's text, and what is wrong with it before it is run: a fit would fail, so readiness says it now."""
-    file, _, function = project.training.pipeline.partition(":")
-    path: Path = project.folder / file
-    source = PipelineSource(str(path), function or "build", path.read_bytes())
-    try:
-        compile(source.text, source.file, "exec")
-    except (SyntaxError, ValueError) as error:
-        return source, f"{path} cannot be compiled: {error}"
-    return source, None

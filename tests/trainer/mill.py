@@ -12,6 +12,7 @@ from millrace.bus.types import OutRecord
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.events import (
+    DataQualityJudged,
     DataSnapshotTaken,
     DeploymentDecided,
     Event,
@@ -25,7 +26,8 @@ from millrace.contracts.project import Project, load_project
 from millrace.contracts.topics import TopicRow
 from millrace.stores.artifacts import ArtifactStore
 from services.trainer.fitter import Fitter, fit_inline
-from services.trainer.shell import TrainerService, read_pipeline
+from services.trainer.shell import TrainerService
+from services.trainer.sources import Sources
 from services.trainer.train.task import FitTask, Rows
 from tests.support import EPOCH_MS, MINUTE_MS, World, tiny_project
 
@@ -85,7 +87,7 @@ def task_of(project: Project, rows: int = 400, **changes: Any) -> FitTask:
         "label": project.label,
         "gates": project.gates,
         "seed": project.training.seed,
-        "pipeline": read_pipeline(project)[0],
+        "pipeline": Sources.read(project).pipeline,
         "train": Rows(data.x[:cut], data.y[:cut]),
         "holdout": Rows(data.x[cut:], data.y[cut:]),
         "champion": None,
@@ -170,23 +172,21 @@ class Mill:
         await self.send(topics.DATA_SNAPSHOTS, snapshot)
         return snapshot.snapshot_id
 
-    async def ask(self, request_id: str, mark: int | None = None) -> None:
+    async def ask(self, request_id: str, mark: int | None = None, **changes: Any) -> None:
         """Ask for a retrain."""
         topic = self.world.topic(topics.SAMPLES)
-        await self.send(
-            topics.RETRAIN_REQUESTS,
-            RetrainModel(
-                request_id=request_id,
-                model=self.world.project.model,
-                reason="DRIFT",
-                caused_by=None,
-                message="",
-                since_time_ms=None,
-                until=() if mark is None else (OffsetMark(topic=topic, partition=0, offset=mark),),
-                requested_by="test",
-                requested_at_ms=self.world.clock.now_ms(),
-            ),
+        request = RetrainModel(
+            request_id=request_id,
+            model=self.world.project.model,
+            reason="DRIFT",
+            caused_by=None,
+            message="",
+            since_time_ms=None,
+            until=() if mark is None else (OffsetMark(topic=topic, partition=0, offset=mark),),
+            requested_by="test",
+            requested_at_ms=self.world.clock.now_ms(),
         )
+        await self.send(topics.RETRAIN_REQUESTS, request.model_copy(update=changes))
 
     async def deploy(self, digest: str, version: int = 1) -> None:
         """Make the artefact of that digest the champion."""
@@ -209,6 +209,31 @@ class Mill:
             ),
         )
 
+    async def veto(self, low: int, high: int) -> None:
+        """Judge these offsets of the samples to be bad."""
+        project = self.world.project
+        judgement = DataQualityJudged(
+            judgement_id=f"q/{low}",
+            stream=project.stream,
+            model=project.model,
+            partition=0,
+            check="missing-share",
+            subject="x",
+            severity="ALARM",
+            from_offset=low,
+            until_offset=high,
+            from_event_offset=0,
+            until_event_offset=0,
+            rows=1,
+            observed=1,
+            expected=0,
+            message="",
+            expectations_id=None,
+            vetoes=True,
+            judged_at_ms=0,
+        )
+        await self.send(topics.DATA_QUALITY, judgement)
+
     @contextlib.asynccontextmanager
     async def trainer(self, fit: Fitter = fit_inline, **options: Any) -> AsyncIterator[TrainerService]:
         """A running trainer; leaving ends it at once, as a kill does: it writes nothing on its way out."""
@@ -223,15 +248,20 @@ class Mill:
 
     async def runs(self) -> list[dict[str, Any]]:
         """What ``training-runs`` says."""
-        return await self.world.values(topics.TRAINING_RUNS)
+        return [run for run in await self.world.values(topics.TRAINING_RUNS) if run["progress"] is None]
+
+    async def progress(self) -> list[dict[str, Any]]:
+        """What it says about runs that are under way."""
+        return [run for run in await self.world.values(topics.TRAINING_RUNS) if run["progress"] is not None]
 
     async def until_runs(self, count: int) -> list[dict[str, Any]]:
-        """Wait until it says that much."""
+        """Wait until it says that much, progress aside."""
         topic = self.world.topic(topics.TRAINING_RUNS)
         found: list[dict[str, Any]] = []
         async with asyncio.timeout(GIVE_UP_S):
             async for records in self.world.transport().read(topic, 0, 0, None):
-                found += [await Codec(self.world.schemas).decode_record(record.value) for record in records]
+                said = [await Codec(self.world.schemas).decode_record(record.value) for record in records]
+                found += [run for run in said if run["progress"] is None]
                 if len(found) >= count:
                     break
         return found

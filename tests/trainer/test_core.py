@@ -14,12 +14,13 @@ from millrace.contracts.events import (
     Traffic,
     TrainingRunChanged,
 )
-from millrace.contracts.sections import Training
-from services.trainer import core, endings
+from millrace.contracts.training_policy import Training
+from services.trainer import core, endings, opening
 from services.trainer.journal import FOLDED
 from services.trainer.train.window import Row, Window
 
 SAMPLES = "s-samples"
+NOW_MS = 1_000_000
 POLICY = core.Policy(
     model="m",
     stream="s",
@@ -242,11 +243,11 @@ CASES = {
 def test_what_is_done_next(name):
     """Each case: what is in the log, and the cause of the run that is begun."""
     events, expected = CASES[name]
-    decision = core.decide(folded(*events), POLICY)
+    decision = core.decide(folded(*events), POLICY, NOW_MS)
     if isinstance(expected, type):
         assert isinstance(decision, expected)
     else:
-        assert expected == (decision and decision.caused_by)
+        assert expected == getattr(decision, "caused_by", None)
 
 
 def test_every_case_was_seen():
@@ -260,13 +261,16 @@ def test_folding_twice_changes_no_decision(name):
     events, _ = CASES[name]
     runs = [event for event in events if isinstance(event, TrainingRunChanged)]
     others = [event for event in events if not isinstance(event, TrainingRunChanged)]
-    assert core.decide(folded(*events), POLICY) == core.decide(folded(*others, *runs, *others, *runs), POLICY)
+    assert core.decide(folded(*events), POLICY, NOW_MS) == core.decide(
+        folded(*others, *runs, *others, *runs), POLICY, NOW_MS
+    )
 
 
 def test_the_first_run_reads_up_to_what_the_snapshots_name():
     """Marks of every partition; as many rows as the window has, or as the first model asks for."""
-    begin = core.decide(folded(snapshot(60), snapshot(40, partition=1)), POLICY)
-    assert core.Begin("FIRST_DATA", "s/0/60", {0: 120, 1: 80}, 100) == begin
+    begin = core.decide(folded(snapshot(60), snapshot(40, partition=1)), POLICY, NOW_MS)
+    because = "100 labelled rows and no model of these features yet; the first one needs 100"
+    assert core.Begin("FIRST_DATA", "s/0/60", {0: 120, 1: 80}, 100, because) == begin
 
 
 def test_the_newest_epoch_wins():
@@ -285,16 +289,16 @@ def test_the_run_id_depends_on_what_the_model_depends_on():
     from dataclasses import replace
 
     ranges = window(100).ranges
-    base = core.run_id_of(POLICY, ranges)
+    base = opening.run_id_of(POLICY, ranges)
     seeded = replace(POLICY, training=POLICY.training.model_copy(update={"seed": 8}))
     others = [
-        core.run_id_of(replace(POLICY, code_hash="o"), ranges),
-        core.run_id_of(replace(POLICY, feature_set="o"), ranges),
-        core.run_id_of(seeded, ranges),
-        core.run_id_of(POLICY, window(99).ranges),
+        opening.run_id_of(replace(POLICY, code_hash="o"), ranges),
+        opening.run_id_of(replace(POLICY, feature_set="o"), ranges),
+        opening.run_id_of(seeded, ranges),
+        opening.run_id_of(POLICY, window(99).ranges),
     ]
     begins = [core.Begin("DRIFT", "a", {}, 80), core.Begin("OPERATOR", "b", {}, 80)]
-    same = {core.open_or_refuse(folded(), POLICY, begin, window(100), at).run_id for at, begin in enumerate(begins)}
+    same = {opening.open_or_refuse(folded(), POLICY, begin, window(100), at).run_id for at, begin in enumerate(begins)}
     assert {base} == same
     assert 5 == len({base, *others})
 
@@ -305,19 +309,19 @@ def test_the_run_id_depends_on_what_the_model_depends_on():
 )
 def test_how_many_rows_are_needed(trigger, rows, expected):
     """A first model waits for its rows; a request is answered at once, by a failure if nothing can be learnt."""
-    change = core.open_or_refuse(folded(), POLICY, core.Begin(trigger, "a", {}, 80), window(rows), 1)
+    change = opening.open_or_refuse(folded(), POLICY, core.Begin(trigger, "a", {}, 80), window(rows), 1)
     assert expected == (change and change.status)
 
 
 def test_rows_that_gave_a_model_are_not_trained_on_again():
     """The request is answered under an id of its own; a run that failed may be tried again under the same one."""
     begin = core.Begin("OPERATOR", "b", {}, 80)
-    run_id = core.run_id_of(POLICY, window(100).ranges)
+    run_id = opening.run_id_of(POLICY, window(100).ranges)
     done = folded(run("STARTED", run_id), run("SUCCEEDED", run_id))
-    change = core.open_or_refuse(done, POLICY, begin, window(100), 1)
+    change = opening.open_or_refuse(done, POLICY, begin, window(100), 1)
     assert ("FAILED", True) == (change.status, change.run_id != run_id)
     failed = folded(run("STARTED", run_id), run("FAILED", run_id))
-    change = core.open_or_refuse(failed, POLICY, begin, window(100), 1)
+    change = opening.open_or_refuse(failed, POLICY, begin, window(100), 1)
     assert ("STARTED", run_id) == (change.status, change.run_id)
 
 
@@ -354,9 +358,9 @@ def test_a_veto_is_in_the_run_that_it_concerns():
         snapshot(100), judged(150, 250), judged(150, 250), judged(10, 20, vetoes=False), judged(300, 400),
         judged(0, 5, stream="other"),
     )  # fmt: skip
-    begin = core.decide(state, POLICY)
-    opened = core.open_or_refuse(state, POLICY, begin, window(100), 1)
-    plain = core.open_or_refuse(folded(snapshot(100)), POLICY, begin, window(100), 1)
+    begin = core.decide(state, POLICY, NOW_MS)
+    opened = opening.open_or_refuse(state, POLICY, begin, window(100), 1)
+    plain = opening.open_or_refuse(folded(snapshot(100)), POLICY, begin, window(100), 1)
 
     assert {0: ((150, 250), (300, 400))} == state.vetoes
     assert {0: ((150, 280),)} == folded(judged(150, 250), judged(250, 270), judged(260, 280)).vetoes
@@ -368,7 +372,7 @@ def test_a_veto_is_in_the_run_that_it_concerns():
 def test_a_run_names_the_snapshot_and_the_hash_of_its_rows():
     """What it was trained on can be found again, and seen to be the same."""
     state, rows = folded(snapshot(100)), window(100)
-    opened = core.open_or_refuse(state, POLICY, core.decide(state, POLICY), rows, 1)
+    opened = opening.open_or_refuse(state, POLICY, core.decide(state, POLICY, NOW_MS), rows, 1)
 
     assert ("s/0/100", rows.sha256) == (opened.snapshot_id, opened.rows_sha256)
 
@@ -376,10 +380,10 @@ def test_a_run_names_the_snapshot_and_the_hash_of_its_rows():
 def test_the_table_version_is_one_that_has_all_rows():
     """A run that reaches beyond its snapshots names none."""
     state = folded(snapshot(100).model_copy(update={"table_version": 4}))
-    begin = core.decide(state, POLICY)
+    begin = core.decide(state, POLICY, NOW_MS)
 
-    assert 4 == core.open_or_refuse(state, POLICY, begin, window(100), 1).table_version
-    assert core.open_or_refuse(state, POLICY, begin, window(101), 1).table_version is None
+    assert 4 == opening.open_or_refuse(state, POLICY, begin, window(100), 1).table_version
+    assert opening.open_or_refuse(state, POLICY, begin, window(101), 1).table_version is None
 
 
 def test_vetoes_are_read_after_the_snapshots_that_they_belong_to():

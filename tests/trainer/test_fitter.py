@@ -64,6 +64,12 @@ def run(task, memory_mb=0, threads=1):
     return fit_in_child(task, memory_mb=memory_mb, threads=threads)
 
 
+def timeless(result):
+    """A result without what a clock has measured: one check, and a file in the record."""
+    checks = tuple(check for check in result.checks if check.name != "scoring-time")
+    return replace(result, checks=checks, record=b"")
+
+
 def pids_in(file: Path) -> list[int]:
     """The process ids that a pipeline wrote into a file; none before it has."""
     return [int(pid) for pid in file.read_text().split()] if file.exists() else []
@@ -101,7 +107,7 @@ async def test_two_children_and_none_give_the_same_bytes(tmp_path):
     task = task_of(project_with(tmp_path, BOOSTING), rows=400)
     results = [await run(task), await run(task, threads=2), await fit_inline(task)]
     assert 1 == len({result.artifact for result in results})
-    assert results[0] == results[1] == results[2]
+    assert timeless(results[0]) == timeless(results[1]) == timeless(results[2])
 
 
 async def test_a_forgotten_random_state_is_seeded(tmp_path):
@@ -163,7 +169,7 @@ async def test_a_killed_fork_server_is_replaced(tmp_path):
     task = task_of(project_with(tmp_path))
     first = await run(task)
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
-    assert first == await run(task)
+    assert timeless(first) == timeless(await run(task))
 
 
 def test_the_trainer_itself_loads_no_heavy_library():

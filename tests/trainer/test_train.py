@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from millrace.contracts.sections import Gates
+from millrace.contracts.gates_policy import Gates
 from services.trainer.child import run_task
 from services.trainer.train.judge import constant, differing, measure
 from services.trainer.train.score import Scores, score
@@ -46,6 +46,10 @@ def build(seed):
     pipeline.fit = fit_and_break
     return pipeline
 """
+ALWAYS = [
+    "schema", "onnx-parity", "finite-scores", "enough-rows", "no-veto", "size", "beats-last-label", "beats-linear",
+    "robust-noise", "robust-missing", "robust-adversarial", "explanation-moved",
+]  # fmt: skip
 PRINT_HASH = """
 import hashlib, pickle, sys
 from services.trainer.child import run_task
@@ -75,8 +79,8 @@ def test_a_classifier_becomes_a_checked_model(tmp_path, pipeline):
         [one.name for one in model.graph.input],
         [one.name for one in model.graph.output],
     )
-    names = ["onnx-parity", "finite-scores", "enough-rows", "both-classes", "beats-majority"]
-    assert dict.fromkeys(names, True) == checks_of(result)
+    judged = ["beats-majority", "calibration", *ALWAYS, *(["converged", "validation-loss"] if pipeline else [])]
+    assert dict.fromkeys(["both-classes", *judged], True) == checks_of(result)
     assert ["accuracy", "log_loss", "rows"] == sorted(result.metrics)
     assert result.metrics["accuracy"] > 0.8
     assert {} == result.champion_metrics
@@ -89,8 +93,8 @@ def test_a_regression_becomes_a_checked_model(tmp_path):
     y = 3.0 * np.nan_to_num(data.x[:, 0]).astype(np.float64) + 100.0
     task = task_of(project, train=Rows(data.x[:300], y[:300]), holdout=Rows(data.x[300:], y[300:]))
     result = run_task(task)
-    names = ["onnx-parity", "finite-scores", "enough-rows", "beats-constant"]
-    assert dict.fromkeys(names, True) == checks_of(result)
+    judged = ["beats-constant", *ALWAYS, "converged", "validation-loss"]
+    assert dict.fromkeys(judged, True) == checks_of(result)
     assert ["mae", "rmse", "rows"] == sorted(result.metrics)
     assert result.metrics["mae"] < 1.0
 

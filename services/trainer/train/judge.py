@@ -1,16 +1,13 @@
-"""Metrics of a candidate on the hold-out rows, and the named checks that it has to pass.
+"""Metrics of a candidate on the hold-out rows, and what its gates may ask for.
 
-Whether the metric is good enough (``gates.first``, ``gates.margin``) is for the registry to decide. The checks here ask
-whether the metric means anything: the file scores as the estimator did, every score is a number, there were enough
-rows to learn from, the hold-out can tell good from bad, and the model beats the best constant answer.
+Whether the metric is good enough (``gates.first``, ``gates.margin``) is for the registry to decide. Whether it means
+anything, and what else a model must show, is in ``checks``, one file for each.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from millrace.contracts.events import CheckResult
 from services.trainer.train.score import Scores
 from services.trainer.train.task import Features, FitError, FitTask, Labels
 
@@ -56,54 +53,25 @@ def differing(estimator: Any, scores: Scores, x: Features) -> int:
     return int(np.sum((scores.values != values) | apart.any(axis=1)))
 
 
-def check(task: FitTask, scores: Scores, differing_rows: int, metrics: Mapping[str, float]) -> tuple[CheckResult, ...]:
-    """Every named check with its outcome, passed or not."""
-    results = [_parity(task, differing_rows), _finite(scores), _enough(task)]
-    if task.label.task == "classification":
-        results.append(_both_classes(task))
-    return (*results, _beats_constant(task, metrics))
-
-
 def require_metric(task: FitTask) -> None:
-    """Refuse a gate on a metric that this kind of model does not have."""
+    """Refuse gates that this model cannot have: on another kind's metric, on features or classes that there are not."""
     accepted = METRICS[task.label.task]
     if task.gates.metric not in accepted:
         raise FitError(f"gates.metric is {task.gates.metric!r}, but {task.label.task} has {' and '.join(accepted)}")
+    for part in task.gates.slices:
+        if part.feature not in task.feature_names:
+            raise FitError(f"gates.slices names {part.feature!r}; the features are {', '.join(task.feature_names)}")
+    _require_fairness(task)
 
 
-def _parity(task: FitTask, differing_rows: int) -> CheckResult:
-    rows = len(task.holdout.y)
-    share, limit = differing_rows / rows, task.gates.parity_share
-    message = f"{differing_rows} of {rows} rows differ between scikit-learn and ONNX"
-    return CheckResult(name="onnx-parity", passed=share <= limit, value=share, limit=limit, message=message)
-
-
-def _finite(scores: Scores) -> CheckResult:
-    bad = ~np.isfinite(scores.values) | ~np.isfinite(scores.probabilities).all(axis=1)
-    count = float(bad.sum())
-    message = f"{count:.0f} of {len(bad)} rows have a score that is no number"
-    return CheckResult(name="finite-scores", passed=not count, value=count, limit=0.0, message=message)
-
-
-def _enough(task: FitTask) -> CheckResult:
-    rows = len(task.train.y) + len(task.holdout.y)
-    message = f"{rows} labelled rows of the current feature set, the project asks for {task.rows_min}"
-    return CheckResult(
-        name="enough-rows", passed=rows >= task.rows_min, value=rows, limit=task.rows_min, message=message
-    )
-
-
-def _both_classes(task: FitTask) -> CheckResult:
-    seen = len(np.unique(task.holdout.y))
-    message = f"{seen} classes occur in the hold-out; with fewer than 2 its metrics tell nothing"
-    return CheckResult(name="both-classes", passed=seen >= 2, value=seen, limit=2.0, message=message)
-
-
-def _beats_constant(task: FitTask, metrics: Mapping[str, float]) -> CheckResult:
-    """At least as good as the constant, not better: on a one-sided stretch the constant can be hard to beat."""
-    metric = task.gates.metric
-    baseline = measure(constant(task), task.holdout.y)[metric]
-    name = "beats-majority" if task.label.task == "classification" else "beats-constant"
-    message = f"{metric} {metrics[metric]:.4g}; the best constant answer of the training rows has {baseline:.4g}"
-    passed = task.gates.gain(metrics[metric], baseline) >= 0
-    return CheckResult(name=name, passed=passed, value=metrics[metric], limit=baseline, message=message)
+def _require_fairness(task: FitTask) -> None:
+    rule, classes = task.gates.fairness, task.label.classes
+    if rule is None:
+        return
+    if (rule.metric == "mean_error_difference") != (task.label.task == "regression"):
+        raise FitError(
+            f"gates.fairness.metric is {rule.metric!r} for a {task.label.task}; regression has mean_error_difference, "
+            "classification the others"
+        )
+    if rule.positive is not None and rule.positive not in classes:
+        raise FitError(f"gates.fairness.positive is {rule.positive!r}; label.classes are {', '.join(classes)}")
