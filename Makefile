@@ -4,10 +4,10 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-data test check sim bench faults soak up lock clean
+.PHONY: help setup demo demo-data demo-rollout test check sim bench bench-loop bench-rollouts faults soak up lock clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(READY): requirements-dev.lock pyproject.toml
 	@python3 -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed, python3 is " + sys.version) if not (3, 11) <= sys.version_info < (3, 14) else 0'
@@ -23,6 +23,9 @@ demo: $(READY) ## Run the whole loop on real data, with a live view; writes repo
 
 demo-data: $(READY) ## Inject five faults and show what catches each; writes reports/demo-data.json, .html and .svg
 	$(VENV)/bin/millrace demo-data examples/electricity $(ARGS)
+
+demo-rollout: $(READY) ## Deploy five bad models and show what stops each; writes reports/demo-rollout.json, .html and .svg
+	$(VENV)/bin/millrace demo-rollout examples/electricity $(ARGS)
 
 test: $(READY) ## Run the tests, on a real broker and schema registry
 	@tests/apt.sh
@@ -40,6 +43,13 @@ sim: $(READY) ## Run the whole loop in one process on a virtual clock, twice, an
 bench: $(READY) ## Measure ours and the peers side by side in one run; writes reports/bench.json and .svg
 	$(PY) -m benchmarks $(ARGS)
 
+PROJECT ?= examples/electricity
+bench-loop: $(READY) ## Accuracy of the loop beside river's forest, by replay on a virtual clock; writes reports/bench-loop.json
+	$(PY) -m benchmarks.loop $(PROJECT) $(ARGS)
+
+bench-rollouts: $(READY) ## Canary, A/B and bandit over thousands of seeds: how often they err; writes reports/bench-rollouts.json
+	$(PY) -m benchmarks.rollouts $(ARGS)
+
 faults: $(READY) ## The long matrix of faults: kills, pauses, cuts and storms, with printed seeds
 	$(PY) -m pytest tests/faults -m "broker or matrix" $(ARGS)
 
@@ -51,8 +61,8 @@ up: $(READY) ## Run broker, registry and services until Ctrl-C
 
 LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: ## Make both lock files anew; needs uv
-	$(LOCK) --extra postgres --extra build pyproject.toml -o requirements.lock
-	$(LOCK) --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --extra postgres --extra dask --extra build pyproject.toml -o requirements.lock
+	$(LOCK) --extra postgres --extra dask --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove the environment and everything that was run
 	rm -rf $(VENV) .millrace reports

@@ -96,13 +96,14 @@ def forest_answers(stream: Stream, task: str, seed: int, progress: Iterator[None
     return answers
 
 
-def simulate(project: Project, seed: int) -> tuple[Simulation, Outcome, bytes]:
-    """The loop over the whole data set; what it says, and the file of its first model."""
+def simulate(project: Project, seed: int) -> tuple[Simulation, Outcome, bytes, tuple[int, int]]:
+    """The loop over the whole data set; its first model's file; how many runs there were, and came out equal again."""
     with tempfile.TemporaryDirectory() as folder:
         simulation = Simulation(project, Path(folder), seed=seed, rows=sys.maxsize, rate=RATE)
         outcome = run(simulation.run())
         first = min(simulation.control.of(DeploymentDecided), key=lambda deployment: deployment.epoch)
-        return simulation, outcome, simulation.artifact(first.traffic[0].artifact_sha256)
+        reproduced = run(simulation.reproduce())
+        return simulation, outcome, simulation.artifact(first.traffic[0].artifact_sha256), reproduced
 
 
 def judged(project: Project, found: Curves, answers: Mapping[str, Floats]) -> dict[str, float]:
@@ -123,7 +124,7 @@ def measure(project: Project, seed: int) -> tuple[dict[str, Any], dict[str, Floa
     began = time.monotonic()
     with Progress(disable=not sys.stderr.isatty()) as progress:
         step = progress.add_task("the loop, on a virtual clock", total=1)
-        simulation, outcome, first = simulate(project, seed)
+        simulation, outcome, first, reproduced = simulate(project, seed)
         progress.advance(step)
         columns = simulation.ledger.columns()
         found = curves(simulation.ledger, frozen(first, columns.features))
@@ -150,6 +151,7 @@ def measure(project: Project, seed: int) -> tuple[dict[str, Any], dict[str, Floa
         "arf_same_features_accuracy": shares["arf_same_features"],
         "retrains": outcome.requests,
         "deployments": len(outcome.versions),
+        "reproduced": {"runs": reproduced[0], "equal": reproduced[1]},
         "missing": outcome.missing - project.training.first_rows,
         "duplicates": outcome.duplicates,
         "versions": outcome.versions,
@@ -172,6 +174,10 @@ def faults(report: Mapping[str, Any]) -> list[str]:
     if report["accuracy"] - report["arf_accuracy"] < PROMISED["over_arf"]:
         found.append(
             f"accuracy {report['accuracy']:.4f} is not 3 points above the forest's {report['arf_accuracy']:.4f}"
+        )
+    if report["reproduced"]["equal"] < report["reproduced"]["runs"]:
+        found.append(
+            f"only {report['reproduced']['equal']} of {report['reproduced']['runs']} models came out equal again"
         )
     return found
 
@@ -197,6 +203,7 @@ def main() -> int:
     for name in ("accuracy", "frozen_accuracy", "repeat_last_accuracy", "arf_accuracy", "arf_same_features_accuracy"):
         print(f"{name:28} {100 * report[name]:6.2f} %")  # it is a command
     print(f"{report['retrains']} retrains, {report['deployments']} deployments, {report['judged_rows']} rows judged")
+    print(f"{report['reproduced']['equal']} of {report['reproduced']['runs']} models came out equal when trained again")
     wrong = faults(report) if project.model == "electricity" else []
     for fault in wrong:
         print(f"NOT AS PROMISED: {fault}", file=sys.stderr)

@@ -2,7 +2,8 @@
 
 ``python docs/generate.py`` writes the topic table of ARCHITECTURE.md and the settings of docs/settings.md; with
 ``--demo`` it also writes README's figures and picture from ``reports/demo.json`` and ``reports/demo.svg``, with
-``--demo-data`` those of ``make demo-data``, with ``--bench`` those of ``make bench`` (a copy of the report, with all
+``--demo-data`` those of ``make demo-data``, with ``--rollouts`` those of ``make demo``, ``demo-rollout`` and
+``bench-loop`` together, with ``--bench`` those of ``make bench`` (a copy of the report, with all
 its figures, is kept as ``docs/bench.json``).
 """
 
@@ -95,6 +96,63 @@ def data_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def headline_table(demo: dict[str, Any], rollout: dict[str, Any], loop: dict[str, Any]) -> str:
+    """README's four figures, each with its method."""
+    serving, cases = demo["drift_to_serving_s"], rollout["cases"]
+    hurt = ", ".join(f"{name} {case['touched_share']:.1%}" for name, case in cases.items())
+    reproduced, load = loop["reproduced"], rollout["rollback_rate_rows_per_s"]
+    rows = [
+        (
+            "from drift to a new version that answers events",
+            f"**{serving['p50']:.1f} s** (longest {serving['max']:.1f} s)",
+            "`make demo`: log time of the drift event to that of the first report that the version answers",
+        ),
+        (
+            "events that a bad version answered",
+            f"**{max(case['touched_share'] for case in cases.values()):.1%}** at most",
+            f"`make demo-rollout`: of all events from its deployment until it was stopped; {hurt}",
+        ),
+        (
+            "rollback",
+            f"**{rollout['rollback_ms']:.0f} ms**",
+            f"`make demo-rollout`: from asking to the report that the old version serves, at {load:,.0f} events/s",
+        ),
+        (
+            "models that are equal, byte for byte, when trained again",
+            f"**{reproduced['equal']} of {reproduced['runs']}**",
+            "`make bench-loop`: every run of the replay, from the offsets and the choice in its event",
+        ),
+    ]
+    lines = ["| | | how it is measured |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {value} | {method} |" for name, value, method in rows)])
+
+
+def cases_table(report: dict[str, Any]) -> str:
+    """README's figures of the bad models: what stopped each, and what it had answered by then."""
+    lines = ["| model | stopped by | events answered | in words |", "|---|---|---:|---|"]
+    for name, case in report["cases"].items():
+        share = f"{case['touched']:,} of {case['events']:,}" if case["events"] else "none"
+        lines.append(f"| {name} | {case['guardrail']} | {share} | {case['stopped_by']} |")
+    return "\n".join(lines)
+
+
+def loop_table(report: dict[str, Any]) -> str:
+    """README's figures of the loop beside its rivals."""
+    rows = [
+        ("Millrace's loop", report["accuracy"], f"{report['retrains']} retrains"),
+        ("its first model, left alone", report["frozen_accuracy"], ""),
+        ("repeat the last label", report["repeat_last_accuracy"], ""),
+        ("river's ARFClassifier on the fields of the event", report["arf_accuracy"], "learns on every label"),
+        (
+            "the same on the features that Millrace computes",
+            report["arf_same_features_accuracy"],
+            "learns on every label; label feedback among its features",
+        ),
+    ]
+    lines = ["| | right | |", "|---|---:|---|"]
+    return "\n".join([*lines, *(f"| {name} | {share:.2%} | {note} |" for name, share, note in rows)])
+
+
 def bench_table(report: dict[str, Any]) -> str:
     """README's figures from the report of the benchmarks: the rows, then latency by rate."""
     lines = [report_of_bench.markdown(report)]
@@ -134,6 +192,16 @@ if __name__ == "__main__":
     if "--demo-data" in sys.argv:
         put(ROOT / "README.md", "demo-data", data_table(json.loads((ROOT / "reports/demo-data.json").read_text())))
         shutil.copy(ROOT / "reports/demo-data.svg", ROOT / "docs/images/demo-data.svg")
+    if "--rollouts" in sys.argv:
+        reports = {
+            name: json.loads((ROOT / f"reports/{name}.json").read_text())
+            for name in ("demo", "demo-rollout", "bench-loop")
+        }
+        put(ROOT / "README.md", "headline", headline_table(*reports.values()))
+        put(ROOT / "README.md", "demo-rollout", cases_table(reports["demo-rollout"]))
+        put(ROOT / "README.md", "bench-loop", loop_table(reports["bench-loop"]))
+        shutil.copy(ROOT / "reports/demo-rollout.svg", ROOT / "docs/images/demo-rollout.svg")
+        shutil.copy(ROOT / "reports/bench-loop.svg", ROOT / "docs/images/bench-loop.svg")
     if "--bench" in sys.argv:
         shutil.copy(ROOT / "reports/bench.json", ROOT / "docs/bench.json")
         shutil.copy(ROOT / "reports/bench.svg", ROOT / "docs/images/bench.svg")

@@ -39,6 +39,7 @@ class LineageReader:
         self._scan = LogScan(transport, codec, progress)
         self._samples = topic_name(topics.SAMPLES, project)
         self._predictions = topic_name(topics.PREDICTIONS, project)
+        self._shadows = topic_name(topics.SHADOW_PREDICTIONS, project)
         self._sources = (topic_name(topics.EVENTS, project), topic_name(topics.LABELS, project))
 
     async def answer(self, what: str) -> Graph:
@@ -66,7 +67,7 @@ class LineageReader:
                     f"{subject.name} is of model {model!r} and topic {subject.topic!r}; this project's predictions are "
                     f"{self._project.model}/{self._samples}/<partition>/<offset>"
                 )
-        known = (self._samples, self._predictions, *self._sources)
+        known = (self._samples, self._predictions, self._shadows, *self._sources)
         if subject.kind == "place" and subject.topic not in known:
             raise LineageError(
                 f"{subject.topic!r} has no lineage of single records; give a place in one of {list(known)}"
@@ -83,7 +84,7 @@ class LineageReader:
                 return subject, await self._of_prediction(subject, facts)
             case "event":
                 return subject, await self._of_event(subject)
-            case "place" if subject.topic == self._predictions:
+            case "place" if subject.topic in {self._predictions, self._shadows}:
                 record = await self._scan.at(subject.topic, subject.partition, subject.offset)
                 if record is None:
                     raise await self._no_record(subject)
@@ -98,6 +99,8 @@ class LineageReader:
     async def _of_prediction(self, subject: Subject, facts: Facts) -> Found:
         partition, offset = subject.partition, subject.offset
         made = await self._scan.predictions_of(self._predictions, partition, offset)
+        if all(one.prediction_id != subject.name for one in made):  # what a version said beside the one that answered
+            made += await self._scan.predictions_of(self._shadows, partition, offset)
         sample = await self._sample_at(partition, offset)
         events = () if sample is None or sample.sample.kind == "LABEL" else (sample,)
         if any(one.prediction_id == subject.name for one in made):

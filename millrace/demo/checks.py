@@ -57,7 +57,7 @@ def _closed(report: Report) -> Check:
     message = f"{report.deployments} deployments, none of them caused by a drift event"
     if chains:
         one = chains[0]
-        ids = (one.drift_id, one.request_id, one.run_id, *one.change_ids, one.deployment_id)
+        ids = (one.drift_id, one.request_id, one.run_id, *one.change_ids, *one.deployment_ids)
         message = f"{len(chains)} of {report.deployments} deployments were caused by a drift event, the first by " + (
             " → ".join(str(part) for part in ids) + f", serving from offset {one.from_offset}"
         )

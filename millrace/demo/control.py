@@ -1,6 +1,6 @@
 """The decisions of a run: what was said on the control topics, and the causal chains in it. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -39,34 +39,59 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A deployment and what led to it, as far back as ids lead. ``served`` is the first report that it serves."""
+    """A version's way to the events, and what led to it, as far back as ids lead.
 
-    deployment: DeploymentDecided
-    promoted: ModelVersionChanged | None = None
+    ``steps`` are the deployments of its rollout, oldest first: one alone where it took over at once, else the start,
+    its advances, and its end if it has come. ``served`` is the first report under an epoch in which the version
+    answers events, ``reigned`` the first under which it is champion.
+    """
+
+    steps: tuple[DeploymentDecided, ...]
+    version: int
     registered: ModelVersionChanged | None = None
+    entered: ModelVersionChanged | None = None
     run: TrainingRunChanged | None = None
     request: RetrainModel | None = None
     drift: DriftDetected | None = None
     drift_log_ms: int | None = None
     served: ServingStatusReported | None = None
     served_log_ms: int | None = None
+    reigned: ServingStatusReported | None = None
+    reigned_log_ms: int | None = None
 
     @property
-    def version(self) -> int:
-        """The champion that was deployed."""
-        return self.deployment.traffic[0].version
+    def deployment(self) -> DeploymentDecided:
+        """The first one that has a part for the version."""
+        return self.steps[0]
+
+    @property
+    def ended(self) -> DeploymentDecided | None:
+        """What ended the rollout, or put the version in force at once; None while the rollout goes on."""
+        last = self.steps[-1]
+        return last if last.rollout_id is None else None
+
+    @property
+    def is_champion(self) -> bool:
+        """Whether it became champion."""
+        return self.ended is not None and self.ended.traffic[0].version == self.version
 
     @property
     def caused_by_drift(self) -> bool:
-        """Whether the ids lead from a drift event, without a gap, to a version that serves."""
+        """Whether the ids lead from a drift event, without a gap, to a version that answers events."""
         return self.drift is not None and self.served is not None
 
     @property
     def drift_to_serving_s(self) -> float | None:
-        """From the log time of the drift event to that of the report that the version serves."""
-        if self.drift_log_ms is None or self.served_log_ms is None:
-            return None
-        return (self.served_log_ms - self.drift_log_ms) / 1000
+        """From the log time of the drift event to that of the report that the version answers events."""
+        return self._since_drift_s(self.served_log_ms)
+
+    @property
+    def drift_to_champion_s(self) -> float | None:
+        """From the log time of the drift event to that of the report that the version is champion."""
+        return self._since_drift_s(self.reigned_log_ms)
+
+    def _since_drift_s(self, log_ms: int | None) -> float | None:
+        return None if self.drift_log_ms is None or log_ms is None else (log_ms - self.drift_log_ms) / 1000
 
 
 @dataclass(slots=True)
@@ -105,14 +130,20 @@ class Control:
         return first
 
     def chains(self) -> list[Chain]:
-        """Every deployment with its causes, by epoch."""
+        """Every version's way to the events, with its causes, by the epoch in which it began."""
         deployments = {deployment.epoch: deployment for deployment in self.of(DeploymentDecided)}
-        return [self._chain(deployment) for _, deployment in sorted(deployments.items())]
+        ways: list[list[DeploymentDecided]] = []
+        for _, deployment in sorted(deployments.items()):
+            goes_on = ways and ways[-1][-1].rollout_id and deployment.caused_by == ways[-1][-1].deployment_id
+            if goes_on:
+                ways[-1].append(deployment)
+            else:
+                ways.append([deployment])
+        return [self._chain(tuple(way)) for way in ways]
 
-    def _chain(self, deployment: DeploymentDecided) -> Chain:
-        changes = {change.change_id: change for change in self.of(ModelVersionChanged)}
-        promoted = changes.get(deployment.caused_by)
-        registered = changes.get(promoted.caused_by) if promoted and promoted.status == "PROMOTED" else None
+    def _chain(self, steps: tuple[DeploymentDecided, ...]) -> Chain:
+        version = steps[0].traffic[-1].version  # the newcomer stands last
+        entered, registered = self._admission(steps[0])
         run = request = drift = None
         if registered is not None and registered.caused_by == registered.run_id:
             succeeded = (run for run in self.of(TrainingRunChanged) if run.status == "SUCCEEDED")
@@ -122,23 +153,35 @@ class Control:
         if request is not None:
             alarms = (one for one in self.drifts if one.severity == "ALARM")
             drift = next((one for one in alarms if one.drift_id == request.caused_by), None)
-        served = next(self._served(deployment), None)
+        served = self._first_report(step for step in steps if _answers(step, version))
+        reigned = self._first_report(step for step in steps if step.traffic[0].version == version)
         return Chain(
-            deployment,
-            promoted,
-            registered,
-            run,
-            request,
-            drift,
+            steps, version, registered, entered, run, request, drift,
             None if drift is None else self._log_ms(drift),
             served,
             None if served is None else self._log_ms(served),
-        )
+            reigned,
+            None if reigned is None else self._log_ms(reigned),
+        )  # fmt: skip
 
-    def _served(self, deployment: DeploymentDecided) -> Iterator[ServingStatusReported]:
-        for status in self.of(ServingStatusReported):
-            if status.epoch == deployment.epoch and status.status == "SERVING":
-                yield status
+    def _admission(
+        self, deployment: DeploymentDecided
+    ) -> tuple[ModelVersionChanged | None, ModelVersionChanged | None]:
+        """The fact that let the version in, and its registration, by the causes that are named."""
+        changes = {change.change_id: change for change in self.of(ModelVersionChanged)}
+        entered = change = changes.get(deployment.caused_by)
+        while change is not None and change.status == "PROMOTED":
+            change = changes.get(change.caused_by)
+        return entered, change if change is not None and change.status == "REGISTERED" else None
+
+    def _first_report(self, steps: Iterable[DeploymentDecided]) -> ServingStatusReported | None:
+        epochs = {step.epoch for step in steps}
+        reports = self.of(ServingStatusReported)
+        return next((one for one in reports if one.epoch in epochs and one.status == "SERVING"), None)
 
     def _log_ms(self, event: Event) -> int:
         return next(said.log_ms for said in self.said if said.event == event)
+
+
+def _answers(deployment: DeploymentDecided, version: int) -> bool:
+    return any(part.version == version and part.share > 0 for part in deployment.traffic)

@@ -161,38 +161,55 @@ def _percentiles(values: Floats) -> Percentiles:
 
 
 def _ids(chain: Chain, found: Curves) -> ChainIds:
-    changes = [change.change_id for change in (chain.registered, chain.promoted) if change is not None]
-    drift, served = chain.drift, chain.served
+    changes = [change.change_id for change in (chain.registered, chain.entered) if change is not None]
+    drift, served, reigned = chain.drift, chain.served, chain.reigned
     return ChainIds(
         version=chain.version,
         drift_id=drift and drift.drift_id,
         request_id=chain.request and chain.request.request_id,
         run_id=chain.run and chain.run.run_id,
         change_ids=tuple(changes),
-        deployment_id=chain.deployment.deployment_id,
+        deployment_ids=tuple(step.deployment_id for step in chain.steps),
+        strategy=chain.deployment.strategy,
+        outcome=_outcome(chain),
         epoch=chain.deployment.epoch,
         from_offset=served and served.from_offset,
         drift_row=drift and found.row(drift.partition, drift.sample_offset),
         from_row=served and found.row(served.partition, served.from_offset),
+        champion_row=reigned and found.row(reigned.partition, reigned.from_offset),
         drift_to_serving_s=chain.drift_to_serving_s,
+        drift_to_champion_s=chain.drift_to_champion_s,
     )
 
 
+def _outcome(chain: Chain) -> str:
+    if chain.ended is None:
+        return "under way"
+    if not chain.is_champion:
+        return "rolled back"
+    return "deployed" if len(chain.steps) == 1 else "promoted"
+
+
 def _versions(control: Control, chains: list[Chain], found: Curves) -> list[VersionRow]:
-    served = {chain.version: chain.served for chain in chains}
-    rows = []
+    """One row for each candidate: what was decided about it last, and why."""
+    ways = {chain.version: chain for chain in chains}
+    newest: dict[str, ModelVersionChanged] = {}
     for change in control.of(ModelVersionChanged):
-        if change.status not in {"PROMOTED", "REJECTED"}:
-            continue
-        status = served.get(change.version) if change.version is not None else None
+        replaced = change.status == "RETIRED" and change.reasons and change.reasons[0].startswith("replaced")
+        if not replaced:  # why it once served says more than that it no longer does
+            newest[change.run_id] = change
+    rows = []
+    for change in newest.values():
+        chain = ways.get(change.version) if change.version is not None else None
+        served = chain.served if chain is not None else None
         rows.append(
             VersionRow(
                 version=change.version,
-                decision="deployed" if change.status == "PROMOTED" else "rejected",
+                decision="rejected" if change.status == "REJECTED" else _outcome(chain) if chain else "waiting",
                 run_id=change.run_id,
                 reasons=change.reasons,
                 metrics=change.metrics,
-                from_row=status and found.row(status.partition, status.from_offset),
+                from_row=served and found.row(served.partition, served.from_offset),
             )
         )
     return rows

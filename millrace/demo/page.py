@@ -130,6 +130,14 @@ def _figures(report: Report) -> str:
     return "<dl>" + "".join(f'<div class="{c}"><dt>{dt}</dt><dd>{dd}</dd></div>' for c, dt, dd in cards) + "</dl>"
 
 
+def _end(chain: ChainIds) -> str:
+    """How its rollout ended, where there was one."""
+    if len(chain.deployment_ids) == 1:
+        return ""
+    row = "" if chain.champion_row is None else f", champion since row {chain.champion_row:,}"
+    return f"<br><small>{escape(chain.strategy)}: {escape(chain.outcome)}{row}</small>"
+
+
 def _chain(chain: ChainIds) -> list[str]:
     row = "" if chain.from_row is None else f"<br><small>since row {chain.from_row:,}</small>"
     drift = "none: the first data" if chain.drift_id is None else _id(chain.drift_id)
@@ -138,7 +146,7 @@ def _chain(chain: ChainIds) -> list[str]:
     took = "" if chain.drift_to_serving_s is None else f"<br><small>{chain.drift_to_serving_s:.1f} s after it</small>"
     return [
         f"<b>{chain.version}</b>{row}", drift, _id(chain.request_id or "-"), _id(chain.run_id or "-"),
-        "<br>".join(map(_id, chain.change_ids)), _id(chain.deployment_id) + took,
+        "<br>".join(map(_id, chain.change_ids)), "<br>".join(map(_id, chain.deployment_ids)) + took + _end(chain),
     ]  # fmt: skip
 
 
@@ -151,7 +159,7 @@ def _version(version: VersionRow) -> list[str]:
     number = "-" if version.version is None else f"<b>{version.version}</b>"
     if version.from_row is not None:
         number += f"<br><small>since row {version.from_row:,}</small>"
-    kind = "good" if version.decision == "deployed" else "bad"
+    kind = "good" if version.decision in {"deployed", "promoted"} else "bad"
     return [number, f'<span class="{kind}">{version.decision}</span>', escape("; ".join(version.reasons))]
 
 

@@ -32,19 +32,27 @@ class Spread(_Figures):
 
 
 class ChainIds(_Figures):
-    """A deployment and the ids that lead to it, with the rows at which drift and deployment fell."""
+    """A version's way to the events: the ids that lead there, and the rows at which things fell.
+
+    ``deployment_ids`` are the steps of its rollout. It answers events from ``from_row`` on, all of them from
+    ``champion_row`` on; ``outcome`` is ``deployed`` (at once), ``promoted``, ``rolled back``, or ``under way``.
+    """
 
     version: int
     drift_id: str | None
     request_id: str | None
     run_id: str | None
     change_ids: tuple[str, ...]
-    deployment_id: str
+    deployment_ids: tuple[str, ...]
+    strategy: str
+    outcome: str
     epoch: int
     from_offset: int | None
     drift_row: int | None
     from_row: int | None
+    champion_row: int | None
     drift_to_serving_s: float | None
+    drift_to_champion_s: float | None
 
 
 class VersionRow(_Figures):

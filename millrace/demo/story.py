@@ -59,7 +59,9 @@ def _outcome(request: RetrainModel, control: Control, chains: list[Chain], row_o
         row = row_of(chain.served.partition, chain.served.from_offset)
         wait_s = chain.drift_to_serving_s
         took = "" if wait_s is None else f", {wait_s:.1f} s after the drift"
-        return f"; version {chain.version} serves since row {row:,}{took}"
+        if chain.reigned is chain.served:
+            return f"; version {chain.version} serves since row {row:,}{took}"
+        return f"; {chain.deployment.strategy} of version {chain.version} since row {row:,}{took}{_end(chain, row_of)}"
     runs = [run for run in control.of(TrainingRunChanged) if run.caused_by == request.request_id]
     if not runs:
         return ""
@@ -70,6 +72,16 @@ def _outcome(request: RetrainModel, control: Control, chains: list[Chain], row_o
     return {"STARTED": "; training", "SUCCEEDED": "; trained", "FAILED": f"; training failed: {runs[-1].error}"}[
         runs[-1].status
     ]
+
+
+def _end(chain: Chain, row_of: RowOf) -> str:
+    """What became of a rollout."""
+    if chain.ended is None:
+        return ""
+    if chain.reigned is None:
+        return "; promoted" if chain.is_champion else f"; {chain.ended.reason}"
+    row = row_of(chain.reigned.partition, chain.reigned.from_offset)
+    return f"; champion since row {row:,}"
 
 
 def _others(control: Control, chains: list[Chain], row_of: RowOf) -> Iterator[tuple[int, str]]:

@@ -207,7 +207,7 @@ class Story:
         begun_since = {
             run.run_id
             for run in control.of(TrainingRunChanged)
-            if run.status == "STARTED" and any(run.changed_at_ms > at_ms for at_ms in asked_ms)
+            if run.status == "STARTED" and run.progress is None and any(run.changed_at_ms > at_ms for at_ms in asked_ms)
         }
         return any(
             run.status == "FAILED" or (run.status == "SUCCEEDED" and run.run_id in decided)

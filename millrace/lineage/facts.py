@@ -119,16 +119,22 @@ class Facts:
         return [one for one in decided if any(part.version == version for part in one.traffic)]
 
     def spans(self, version: int) -> list[Span]:
-        """What a version really scored, partition by partition, as the serving processes reported it.
+        """Where a version answered, partition by partition, as the serving processes reported it.
 
-        A version that could not be loaded leaves the one before in place: such a report ends nothing.
+        A version that could not be loaded leaves the one before in place: such a report ends nothing. While a rollout
+        shares the events out, each version with a share has the span; which of its events it answered, the predictions
+        say.
         """
+        sharing = {
+            one.epoch: {part.version for part in one.traffic if part.share > 0} for one in self.deployments.values()
+        }
         begins: dict[int, dict[int, int]] = {}
         versions: dict[tuple[int, int], set[int]] = {}
         for report in self.statuses:
             if report.status == "SERVING":
                 begins.setdefault(report.partition, {}).setdefault(report.epoch, report.from_offset)
-                versions.setdefault((report.partition, report.epoch), set()).add(report.version)
+                known = versions.setdefault((report.partition, report.epoch), set())
+                known |= {report.version, *sharing.get(report.epoch, ())}
         spans = []
         for partition, epochs in sorted(begins.items()):
             for epoch, start in sorted(epochs.items()):

@@ -8,8 +8,8 @@ from millrace.contracts.errors import MillraceError
 
 Kind = Literal["prediction", "run", "version", "event", "place"]
 FORMS = (
-    "a prediction id (<model>/<stream>-samples/<partition>/<offset>), a run id (run-…), a version (v3 or version 3), "
-    "event:<event id>, or a place in the log (<topic>/<partition>/<offset>)"
+    "a prediction id (<model>/<stream>-samples/<partition>/<offset>[/<variant>]), a run id (run-…), a version (v3 or "
+    "version 3), event:<event id>, or a place in the log (<topic>/<partition>/<offset>)"
 )
 _VERSION = re.compile(r"(?:version\s+|v)([0-9]+)", re.IGNORECASE)
 _PREDICTION = re.compile(

@@ -24,7 +24,7 @@ from millrace.bus.types import Record
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.compatibility import register_all
-from millrace.contracts.events import RetrainModel
+from millrace.contracts.events import RetrainModel, TrainingRunChanged
 from millrace.contracts.project import Project
 from millrace.contracts.registry_client import LocalSchemas
 from millrace.contracts.topics import TopicRow, specs, topic_name
@@ -33,12 +33,17 @@ from millrace.demo.dataset import DatasetFile
 from millrace.demo.ledger import Ledger
 from millrace.demo.publish import Publisher
 from millrace.stores.artifacts import ArtifactStore
+from millrace.stores.signing import make_key
 from services.ingest.shell import IngestService
 from services.monitor.policy import Policy
 from services.monitor.shell import MonitorService
+from services.registry.keys import SIGNED, TRUSTED, load_signers
 from services.registry.shell import RegistryService
+from services.serving.models import Trust
 from services.serving.shell import ServingService
+from services.serving.verify import TrustedFile
 from services.trainer.fitter import fit_inline
+from services.trainer.reproduce import repeat
 from services.trainer.shell import TrainerService
 from services.trainer.train.task import FitResult, FitTask
 
@@ -127,6 +132,14 @@ class Simulation:
         """A file of the artefact store."""
         return self._store.get(digest)
 
+    async def reproduce(self) -> tuple[int, int]:
+        """Train every run that succeeded again, from its event alone. Returns how many, and how many came out equal."""
+        codec, transport = Codec(self.schemas), self._transport("reproduce")
+        runs = [change for change in self.control.of(TrainingRunChanged) if change.status == "SUCCEEDED"]
+        results = [await repeat(self._project, transport, codec, self._store, one, fit_inline) for one in runs]
+        digests = [hashlib.sha256(result.artifact).hexdigest() for result in results]
+        return len(runs), sum(one.artifact_sha256 == digest for one, digest in zip(runs, digests, strict=True))
+
     def start(self, name: str) -> None:
         """Start the service of that name, as its supervisor would."""
         transport = self._transport(name)
@@ -148,15 +161,24 @@ class Simulation:
             await asyncio.sleep(self._training_s)
             return await fit_inline(task)
 
+        keys = self._folder / "keys"
+        for space in SIGNED:
+            if not (keys / f"{space}.pem").exists():  # the same in each run, because signatures are in the log
+                make_key(keys / f"{space}.pem", space, hashlib.sha256(f"{self._seed} {space}".encode()).digest())
+        signers = load_signers(keys, create=True)
         database = f"sqlite:///{self._folder / 'registry.db'}"
         return {
             "registry": lambda context: RegistryService(
-                context, artifacts=store, database_url=database, in_thread=inline
+                context, artifacts=store, database_url=database, in_thread=inline, signers=signers
             ),
             "trainer": lambda context: TrainerService(context, artifacts=store, fit=fit, in_thread=inline),
             "ingest": lambda context: IngestService(context, max_records=200, trace_share=0.01, in_thread=inline),
             "serving": lambda context: ServingService(
-                context, artifacts=str(self._folder / "artifacts"), max_records=200, in_thread=inline
+                context,
+                artifacts=str(self._folder / "artifacts"),
+                max_records=200,
+                in_thread=inline,
+                trust=Trust(verifier=TrustedFile(keys / TRUSTED)),
             ),
             "monitor": lambda context: MonitorService(context, Policy.of(context.project)),
         }

@@ -84,8 +84,8 @@ async def test_the_chain_of_ids_leads_from_drift_to_serving(tmp_path: Path) -> N
     """Each id of the chain is the cause that the next event names, and both ends have their rows."""
     chain = (await report_of(await Scene.play(tmp_path))).chain[1]
 
-    ids = (chain.drift_id, chain.request_id, chain.run_id, chain.change_ids, chain.deployment_id)
-    assert ("drift-1", "request-1", "run-2", ("2/REGISTERED", "2/PROMOTED"), "deployment-2") == ids
+    ids = (chain.drift_id, chain.request_id, chain.run_id, chain.change_ids, chain.deployment_ids)
+    assert ("drift-1", "request-1", "run-2", ("2/REGISTERED", "2/PROMOTED"), ("deployment-2",)) == ids
     assert (DRIFT_ROW, SECOND_ROW) == (chain.drift_row, chain.from_row)
 
 

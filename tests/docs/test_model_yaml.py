@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "model-yaml.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([\w.]+)` \| (.*)$", PAGE, re.MULTILINE))
 EXAMPLES = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
+COMPOSED = {"expectations", "features", "monitors.features", "training.search.families"}  # told of as a whole
 FIELDS = {"temperature": "double", "vibration": "double", "mode": "string"}
 
 
@@ -36,7 +37,7 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         key = f"{prefix}{field.alias or name}"
         if key in {"folder", "event_schema"}:
             continue
-        inner = list(models(field.annotation)) if key not in {"expectations", "features", "monitors.features"} else []
+        inner = list(models(field.annotation)) if key not in COMPOSED else []
         if inner:
             yield from keys(inner[0], f"{key}.")
         else:
