@@ -14,7 +14,8 @@ COPY services services
 RUN /opt/millrace/bin/pip install --no-deps --no-build-isolation .
 
 FROM python:3.11.15-slim-trixie
-RUN useradd --system --uid 10001 --user-group --no-create-home millrace
+# /keys belongs to the user, so that a volume mounted there for the first time does too.
+RUN useradd --system --uid 10001 --user-group --no-create-home millrace && install -d -o millrace -m 700 /keys
 COPY --from=build /opt/millrace /opt/millrace
 ENV PATH=/opt/millrace/bin:$PATH \
     HOME=/tmp \

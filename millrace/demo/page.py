@@ -45,10 +45,10 @@ def picture(found: Curves, control: Control, report: Report) -> Picture:
         marks[drift.severity].append(_drift_mark(drift, found))
     deployments = []
     for chain in report.chain:
-        if chain.from_row is not None:
+        if chain.champion_row is not None:
             cause = "" if chain.drift_row is None else f", after the drift at row {chain.drift_row:,}"
-            text = f"v{chain.version}: serves since row {chain.from_row:,}{cause}"
-            deployments.append(Mark(chain.from_row, text))
+            text = f"v{chain.version}: champion since row {chain.champion_row:,}{cause}"
+            deployments.append(Mark(chain.champion_row, text))
     first = report.first_rows
     lines = []
     for right in (found.loop, found.frozen, found.repeat_last):

@@ -26,7 +26,7 @@ def render(report: RolloutReport, name: str) -> str:
     back = "no rollback" if report.rollback_ms is None else f"a rollback took {report.rollback_ms:.0f} ms"
     body = (
         f"<h1>{stopped} of {len(report.cases)} bad models were stopped; {back}</h1>"
-        f'<p class="soft">Each was deployed by a canary on the {escape(name)} example while events went on; '
+        f'<p class="soft">Each asked to be deployed on the {escape(name)} example while events went on; '
         "figures are read back from the topics.</p>"
         f"{draw(report)}"
         '<h2>What stopped each</h2><div class="table"><table><thead><tr><th>model</th><th>stopped by</th>'
