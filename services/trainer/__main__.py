@@ -1,11 +1,12 @@
 """Entry: ``python -m services.trainer``."""
 
-from functools import partial
-
 from millrace.bus.context import Context
 from millrace.bus.service import main
 from millrace.stores.artifacts import ArtifactStore
-from services.trainer.fitter import fit_in_child, warm
+from services.trainer.answer import Limits
+from services.trainer.dask_fitter import Backends
+from services.trainer.dask_settings import ClusterSettings
+from services.trainer.fitter import ChildFitter, warm
 from services.trainer.settings import Settings
 from services.trainer.shell import TrainerService
 
@@ -16,8 +17,16 @@ def run() -> None:
 
     def build(context: Context) -> TrainerService:
         warm()
-        fit = partial(fit_in_child, memory_mb=settings.training_memory_mb, threads=settings.training_threads)
-        return TrainerService(context, artifacts=ArtifactStore(settings.artifact_root), fit=fit)
+        limits = Limits(
+            memory_mb=settings.training_memory_mb,
+            threads=settings.training_threads,
+            cpu_s=settings.training_cpu_s,
+            processes=settings.training_processes,
+        )
+        store = ArtifactStore(settings.artifact_root, settings.artifact_key)
+        fit = Backends(ChildFitter(limits), ClusterSettings().cluster, context.project.stream)
+        allowed = tuple(name.strip() for name in settings.skops_allowed.split(",") if name.strip())
+        return TrainerService(context, artifacts=store, fit=fit, studies=settings.studies, skops_allowed=allowed)
 
     main("trainer", settings, build)
 

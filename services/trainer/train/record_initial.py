@@ -23,8 +23,11 @@ def params_of(estimator: Any) -> dict[str, str]:
     get_params = getattr(estimator, "get_params", None)
     if get_params is None:
         return {}
-    found: Mapping[str, Any] = get_params(deep=True)
-    return {name: text_of(found[name]) for name in sorted(found)}
+    try:
+        found: Mapping[str, Any] = get_params(deep=True)
+        return {name: text_of(found[name]) for name in sorted(found)}
+    except Exception as error:  # noqa: BLE001  # the owner's class may raise anything; the run stands without this
+        return {"(unreadable)": f"{type(error).__name__}: {error}"}
 
 
 def text_of(value: Any) -> str:

@@ -8,6 +8,9 @@ effect is the study's file, if the task names one.
 """
 
 from collections.abc import Mapping
+from typing import Any
+
+from joblib import Parallel, delayed, effective_n_jobs
 
 from millrace.contracts.events import RunProgress
 from services.trainer.train.search.baselines import baselines
@@ -34,8 +37,16 @@ def search(task: FitTask, builds: Mapping[str, Build], report: Report) -> Found:
     choice, trials = _choose(task, builds, report)
     words = f"fitting {choice.family} on {len(task.train.y)} rows, window {choice.window}"
     report(RunProgress(stage="fitting", step=0, steps=1, message=words, values={}))
-    estimator = fit_choice(task, builds, choice)
+    estimator = _fit_choice(task, builds, choice)
     return Found(choice, estimator, trials, history(task, builds, choice, estimator, report))
+
+
+def _fit_choice(task: FitTask, builds: Mapping[str, Build], choice: Choice) -> Any:
+    """The last fit, by joblib's workers where it has more than one."""
+    if effective_n_jobs(None) > 1:
+        own = {name: build for name, build in builds.items() if name == choice.family}
+        return Parallel()([delayed(fit_choice)(task, own, choice)])[0]
+    return fit_choice(task, builds, choice)
 
 
 def _choose(task: FitTask, builds: Mapping[str, Build], report: Report) -> tuple[Choice, tuple[Trial, ...]]:

@@ -151,7 +151,7 @@ def _fold_values(context: _Search, choice: Choice) -> Iterator[float]:
         context.task,
         {choice.family: context.builds[choice.family]} if choice.family in context.builds else {},
     )
-    if effective_n_jobs() > 1:
+    if effective_n_jobs(None) > 1:
         yield from Parallel()(delayed(_one_fold)(task, builds, choice, fold) for fold in context.folds)
     else:
         yield from (_one_fold(task, builds, choice, fold) for fold in context.folds)
