@@ -21,6 +21,7 @@ from benchmarks import report as report_of_bench
 from millrace.contracts.settings import ServiceSettings
 from millrace.contracts.topics import FOREVER, TABLE, TopicRow
 from millrace.local.platform import SERVICES
+from services.trainer.dask_settings import ClusterSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +45,7 @@ def settings_table() -> str:
         own = import_module(f"services.{service}.settings").Settings.model_fields
         names = [name for name in own if name not in ServiceSettings.model_fields]
         lines += [_setting(name, service, own[name]) for name in names]
+    lines += [_setting(f"dask_{name}", "trainer", field) for name, field in ClusterSettings.model_fields.items()]
     return "\n".join(lines)
 
 
