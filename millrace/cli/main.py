@@ -14,13 +14,27 @@ from millrace.contracts.errors import MillraceError
 COMMANDS = {
     "demo": "Run the whole loop on the example, with a live view.",
     "demo-data": "Inject faults into the example's stream and show what catches each.",
+    "demo-rollout": "Deploy bad models and show what stops each; time a rollback under load.",
     "up": "Run broker, schema registry and the five services until Ctrl-C.",
     "status": "Show what runs, where, and whether it is ready.",
     "init": "Write a first model project to start from.",
     "check": "Check a model project.",
     "publish": "Send a CSV or Parquet file as events and labels.",
     "models": "Show the versions of the models, and why each serves or not.",
+    "history": "Tell a model's life: what served when, by whose word, why, and why nothing else did.",
+    "promote": "Make a version the champion.",
+    "rollback": "Give all traffic back to what served before.",
+    "abort": "End the rollout under way.",
+    "approve": "Agree that a version enters a space.",
+    "reject": "Refuse a version for good.",
+    "freeze": "Let nothing happen by itself but rolling back.",
+    "unfreeze": "Let things happen by themselves again.",
+    "kill": "End the rollout under way, and freeze.",
+    "retire": "Take a version out for good.",
+    "keys": "Make, list, rotate and revoke the keys that versions are signed with.",
     "retrain": "Ask for a retrain of the model.",
+    "runs": "List, show, compare and export training runs, to MLflow too.",
+    "reproduce": "Train a run again and compare the bytes of the model.",
     "dead-letters": "List, show and send back refused records.",
     "data": "Show the rows as a run, a version or a time saw them; report on a snapshot.",
     "lineage": "Walk from a prediction to the rows that trained its model, or from an event to all it touched.",
@@ -28,6 +42,8 @@ COMMANDS = {
     "prepare": "Create a project's topics and register its schemas on existing servers.",
     "sim": "Run the whole loop in one process on a virtual clock.",
 }
+BESIDE = {"abort": "rollback", "reject": "approve", "unfreeze": "freeze", "kill": "freeze", "retire": "promote"}
+"""Commands that stand in another one's module, under their own name."""
 
 
 class Lazy(click.Group):
@@ -41,8 +57,8 @@ class Lazy(click.Group):
         """The command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"millrace.cli.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
+        module = import_module(f"millrace.cli.{BESIDE.get(cmd_name, cmd_name).replace('-', '_')}")
+        command: click.Command = getattr(module, cmd_name if cmd_name in BESIDE else "command")
         command.short_help = COMMANDS[cmd_name]
         return command
 

@@ -289,6 +289,24 @@ def test_a_parameter_is_told_without_its_place_in_memory():
     assert "odd" == json.loads(files["run.json"])["choice"]["family"]
 
 
+def test_an_estimator_that_cannot_tell_its_parameters_has_a_record():
+    """The owner's class may raise anything."""
+
+    class Shy:
+        """An estimator of somebody's."""
+
+        def get_params(self, deep):
+            """No."""
+            raise RuntimeError(f"not {deep}")
+
+    task = signs()
+    candidate, found, checks = made(task)
+
+    files = files_of(make_record(task, replace(candidate, estimator=Shy()), found, checks))
+
+    assert {"(unreadable)": "RuntimeError: not True"} == json.loads(files["estimator-initial.json"])["params"]
+
+
 def test_without_the_tool_there_is_no_card(tmp_path):
     """Nor with one that fails; what it says is read as it writes it."""
     assert [] == cards("no-such-tool-of-millrace")
