@@ -60,7 +60,9 @@ def test_the_loss_falls(case):
     task = make_task()
     told = []
     found = search(task, {"pipeline": lambda seed: build()}, told.append)
-    assert ["fitting"] == [one.stage for one in told]
+    live = [(one.step, one.values["train_loss"], one.values["validation_loss"]) for one in told[1:]]
+    assert {"fitting"} == {one.stage for one in told}
+    assert [tuple(step)[:3] for step in found.history] == live
     steps = [step.step for step in found.history]
     assert steps == sorted(set(steps))
     assert len(steps) == points or (points is None and 1 < len(steps) <= 20)

@@ -42,11 +42,20 @@ def history(
     try:
         with warnings.catch_warnings():  # an epoch and a part of the rows do not converge, and need not
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return tuple(_steps(task, builds, choice, estimator, chosen))
+            return tuple(_told(_steps(task, builds, choice, estimator, chosen), report))
     except Exception as error:  # noqa: BLE001  # the model stands without its history, whatever is raised here
         words = f"no history of the fit: {type(error).__name__}: {error}"
         report(RunProgress(stage="fitting", step=1, steps=1, message=words, values={}))
         return ()
+
+
+def _told(steps: Iterator[Step], report: Report) -> Iterator[Step]:
+    """The steps, each told as it comes: so the losses can be followed live."""
+    for step in steps:
+        values = {"train_loss": step.train_loss, "validation_loss": step.validation_loss}
+        words = f"step {step.step}: loss {step.train_loss:.4g}, on the hold-out {step.validation_loss:.4g}"
+        report(RunProgress(stage="fitting", step=step.step, steps=0, message=words, values=values))
+        yield step
 
 
 def loss_of(estimator: Any, rows: Rows, task: FitTask) -> float:
