@@ -35,8 +35,11 @@ class ImportModelError(MillraceError):
 @click.command("import")
 @project_argument
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
-@click.option("--sample", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="Records to judge it on (.jsonl, .csv, .parquet): a column for each feature, and label.")
+@click.option(
+    "--sample",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Records to judge it on (.jsonl, .csv, .parquet): a column for each feature, and label.",
+)
 @click.option("--reason", metavar="TEXT", required=True, help="Why, in words; kept in the audit log for ever.")
 @click.option("--artifacts", metavar="FOLDER|URL", help="The artefact store; artifacts under --data if left out.")
 @click.option("--wait", "wait_s", default=120.0, show_default=True, type=click.FloatRange(min=0),

@@ -1,8 +1,8 @@
 """Ed25519 signatures of what a version is: who may put a model before events, and a proof that it is this one.
 
 The registry signs a *statement* when a version enters a space; serving verifies it before it loads the file. A
-statement names the model, the version, the space, the SHA-256 of the artefact and of its golden records, and the
-feature set, so a signature cannot be carried over to another version, space or model.
+statement names the model, the version, the space, the SHA-256 of the artefact and of its golden records, the feature
+set, and its place in a deployment, so a signature cannot be carried over to another version, space, model or epoch.
 
 A key's id is the beginning of the SHA-256 of its public half. ``trusted.json`` lists the public keys, each for one
 space and for named models (``*`` for all): with a new key added before the old one is taken out, keys are rotated
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from millrace.contracts.errors import MillraceError
+from millrace.contracts.events import DeploymentDecided, Traffic
 
 ANY_MODEL = "*"
 
@@ -38,7 +39,7 @@ class SigningError(MillraceError):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is signed about a version."""
+    """What is signed about a version. ``purpose`` is its place in one deployment; empty where it is about none."""
 
     model: str
     version: int
@@ -46,6 +47,7 @@ class Statement:
     artifact_sha256: str
     golden_sha256: str | None
     feature_set: str
+    purpose: str = ""
 
     def to_bytes(self) -> bytes:
         """The canonical form: JSON with sorted keys and no blanks, UTF-8."""
@@ -73,6 +75,18 @@ class TrustedKey(BaseModel):
 
 
 _TRUSTED = TypeAdapter(list[TrustedKey])
+
+
+def statement_of(deployment: DeploymentDecided, part: Traffic, space: str) -> Statement:
+    """What is signed about a part of a deployment: the version, and that it has this place in this epoch.
+
+    Without the place, the signed part of a canary of long ago could be brought back with all of the traffic.
+    """
+    place = (deployment.epoch, deployment.rollout_id or "", deployment.strategy, deployment.unit)
+    purpose = "/".join(map(str, (*place, part.variant, part.mode, repr(part.share))))
+    return Statement(
+        deployment.model, part.version, space, part.artifact_sha256, part.golden_sha256, part.feature_set, purpose
+    )
 
 
 class Signer:

@@ -13,7 +13,7 @@ Rules:
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from millrace.contracts.events import DeploymentDecided, Event, ModelVersionChanged, Traffic
+from millrace.contracts.events import DeploymentDecided, Event, ModelVersionChanged
 from millrace.stores.signing import (
     Signature,
     Signer,
@@ -24,6 +24,7 @@ from millrace.stores.signing import (
     load_trusted,
     make_key,
     save_trusted,
+    statement_of,
 )
 from millrace.telemetry.log import get_logger
 
@@ -80,7 +81,7 @@ def foreign(event: DeploymentDecided, known: Verifier, *, after_signed: bool) ->
         return None
     try:
         for part in event.traffic:
-            known.verify(_statement(event, part), part.signature, part.key_id)
+            known.verify(statement_of(event, part, PRODUCTION), part.signature, part.key_id)
     except SigningError as error:
         return str(error)
     return None
@@ -90,12 +91,6 @@ def known_keys(folder: Path) -> Verifier:
     """All keys that have ever signed here: those that are trusted now, and those that were revoked since."""
     files = [folder / name for name in (TRUSTED, REVOKED) if (folder / name).exists()]
     return Verifier(key for file in files for key in load_trusted(file))
-
-
-def _statement(event: DeploymentDecided, part: Traffic) -> Statement:
-    return Statement(
-        event.model, part.version, PRODUCTION, part.artifact_sha256, part.golden_sha256, part.feature_set
-    )  # fmt: skip
 
 
 def sealed(event: Event, signers: Mapping[str, Signer]) -> Event:
@@ -110,7 +105,10 @@ def sealed(event: Event, signers: Mapping[str, Signer]) -> Event:
             return event.model_copy(update=_said(signers[event.space].sign(statement)))
         case DeploymentDecided() if PRODUCTION in signers:
             signer = signers[PRODUCTION]
-            parts = [part.model_copy(update=_said(signer.sign(_statement(event, part)))) for part in event.traffic]
+            parts = [
+                part.model_copy(update=_said(signer.sign(statement_of(event, part, PRODUCTION))))
+                for part in event.traffic
+            ]
             return event.model_copy(update={"traffic": tuple(parts)})
         case _:
             return event

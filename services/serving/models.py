@@ -95,7 +95,7 @@ class Models:
             check_traffic(deployment)
             for part in deployment.traffic:
                 version = part.version
-                models.append(await self._in_thread(self._model, part))
+                models.append(await self._in_thread(self._model, deployment, part))
         except RefusedError:
             raise
         except ArtifactError as error:
@@ -103,9 +103,9 @@ class Models:
         self._keep(deployment, models)
         return Loaded(deployment, models[0], self._rollout(deployment, models))
 
-    def _model(self, part: Traffic) -> Model:
+    def _model(self, deployment: DeploymentDecided, part: Traffic) -> Model:
         """Blocks. What is in memory is verified again: the deployment may claim it for another version."""
-        check_part(self._context.project, part, self._trust.verifier)
+        check_part(self._context.project, deployment, part, self._trust.verifier)
         known = self._models.get(_key(part))
         if known is not None:
             return known

@@ -11,7 +11,7 @@ from typing import Protocol
 from millrace.contracts.errors import ArtifactError
 from millrace.contracts.events import DeploymentDecided, Traffic
 from millrace.contracts.project import Project
-from millrace.stores.signing import SigningError, Statement, TrustedKey, Verifier, load_trusted
+from millrace.stores.signing import SigningError, Statement, TrustedKey, Verifier, load_trusted, statement_of
 from millrace.telemetry.log import get_logger
 from services.serving.split import CHAMPION_PART
 
@@ -112,8 +112,8 @@ def _fault_of_rollout(deployment: DeploymentDecided) -> str | None:
     return None
 
 
-def check_part(project: Project, part: Traffic, verifier: Verifies | None) -> None:
-    """Whether this version may be loaded: its features are those that ingest computes, and it was signed.
+def check_part(project: Project, deployment: DeploymentDecided, part: Traffic, verifier: Verifies | None) -> None:
+    """Whether this version may be loaded: its features are those that ingest computes, it was signed for this place.
 
     Raises:
         ArtifactError: it may not, or, where that is ``retryable``, not yet.
@@ -125,10 +125,7 @@ def check_part(project: Project, part: Traffic, verifier: Verifies | None) -> No
         )
     if verifier is None:
         return
-    statement = Statement(
-        project.model, part.version, SPACE, part.artifact_sha256, part.golden_sha256, part.feature_set
-    )
     try:
-        verifier.verify(statement, part.signature, part.key_id)
+        verifier.verify(statement_of(deployment, part, SPACE), part.signature, part.key_id)
     except SigningError as error:
         raise ArtifactError(str(error)) from error

@@ -9,7 +9,7 @@ import pytest
 from millrace.contracts import topics
 from millrace.contracts.events import DeploymentDecided, Traffic
 from millrace.stores.artifacts import ArtifactStore
-from millrace.stores.signing import Signer, Statement, make_key, save_trusted
+from millrace.stores.signing import Signer, make_key, save_trusted, statement_of
 from tests.conftest import Broker
 from tests.faults.feed import Feed
 from tests.faults.harness import Scene, wait_for
@@ -42,17 +42,18 @@ class Registry:
         """Version ``epoch`` takes over at once, if serving lets it."""
         self.epoch += 1
         project, digest = self.scene.project, self.store.put(content)
-        said = Statement(project.model, self.epoch, "production", digest, self.golden, project.feature_set)
-        signature = (by or self.signer).sign(said)
         part = Traffic(
             variant="champion", version=self.epoch, share=1.0, artifact_sha256=digest, golden_sha256=self.golden,
-            feature_set=project.feature_set, signature=signature.value, key_id=signature.key_id,
+            feature_set=project.feature_set,
         )  # fmt: skip
         decided = DeploymentDecided(
             deployment_id=f"deployment/{project.model}/{self.epoch}", model=project.model, epoch=self.epoch,
             traffic=(part,), scoring_since_ms=0, caused_by="test", reason="test", decided_by="registry",
             decided_at_ms=0,
         )  # fmt: skip
+        signature = (by or self.signer).sign(statement_of(decided, part, "production"))
+        part = part.model_copy(update={"signature": signature.value, "key_id": signature.key_id})
+        decided = decided.model_copy(update={"traffic": (part,)})
         self.scene.publish(topics.DEPLOYMENTS, decided)
         return decided
 

@@ -3,7 +3,15 @@
 import pytest
 
 from millrace.contracts.events import AlertRaised, DeploymentDecided, ModelVersionChanged
-from millrace.stores.signing import SigningError, Statement, Verifier, load_trusted, make_key, save_trusted
+from millrace.stores.signing import (
+    SigningError,
+    Statement,
+    Verifier,
+    load_trusted,
+    make_key,
+    save_trusted,
+    statement_of,
+)
 from services.registry.keys import load_signers, sealed
 from tests.registry.life import CANARY, Life
 from tests.registry.runs import make_run
@@ -79,10 +87,7 @@ def test_entries_and_every_part_of_a_deployment_are_signed(tmp_path):
     for event in signed:
         if isinstance(event, DeploymentDecided):
             for one in event.traffic:
-                said = Statement(
-                    "tiny", one.version, "production", one.artifact_sha256, one.golden_sha256, one.feature_set
-                )  # fmt: skip
-                verifier.verify(said, one.signature, one.key_id)
+                verifier.verify(statement_of(event, one, "production"), one.signature, one.key_id)
         if isinstance(event, ModelVersionChanged) and event.status == "PROMOTED":
             digest = event.artifact_sha256 or ""
             said = Statement("tiny", event.version or 0, event.space, digest, event.golden_sha256, event.feature_set)

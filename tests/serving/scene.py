@@ -34,8 +34,10 @@ async def write(world: World, *events: tuple[topics.TopicRow, object]) -> None:
     await producer.commit(
         [
             OutRecord(
-                world.topic(row), model.encode() if row.key == "model" else b"w",
-                context.codec.encode(world.topic(row), event), 0,
+                world.topic(row),
+                model.encode() if row.key == "model" else b"w",
+                context.codec.encode(world.topic(row), event),
+                0,
             )
             for row, event in events
         ]

@@ -1,6 +1,5 @@
 """Fault 13: damaged and malicious model files, each refused with its own reason; in a child, whatever they do."""
 
-
 import pytest
 
 from millrace.contracts.errors import ArtifactError

@@ -1,6 +1,7 @@
 """Fault 14 and golden records: only what was signed for exactly this use is loaded; the last good one goes on."""
 
 import base64
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from millrace.contracts import topics
 from millrace.contracts.events import Traffic
 from millrace.stores.artifacts import ArtifactStore
-from millrace.stores.signing import Signer, Statement, Verifier, make_key, save_trusted
+from millrace.stores.signing import Signer, Verifier, make_key, save_trusted, statement_of
 from services.serving import deployments
 from services.serving.models import Trust
 from services.serving.probe import ChildProbe
@@ -49,14 +50,13 @@ def trust(folder: Path) -> Trust:
     return Trust(verifier=TrustedFile(trusted(folder)))
 
 
-def signed(world: World, signer: Signer, digest: str, version: int, /, **changes: object) -> Traffic:
+def signed(
+    world: World, signer: Signer, digest: str, version: int, /, epoch: int | None = None, **changes: object
+) -> Traffic:
     """A version that takes over at once, signed; ``changes`` are to what is signed, not to what is deployed."""
     made = part(world, digest, version)
-    said = {
-        "model": "tiny", "version": version, "space": signer.space, "artifact_sha256": digest, "golden_sha256": None,
-        "feature_set": made.feature_set, **changes,
-    }  # fmt: skip
-    signature = signer.sign(Statement(**said))
+    _, deployed = rollout(epoch or version, made, rollout_id=None)
+    signature = signer.sign(dataclasses.replace(statement_of(deployed, made, signer.space), **changes))
     return made.model_copy(update={"signature": signature.value, "key_id": signature.key_id})
 
 
@@ -191,7 +191,7 @@ async def test_serving_waits_for_its_trusted_keys_and_never_for_a_rollback(world
         save_trusted(trusted(tmp_path), [made.trusted])
         await status(world, 1, "SERVING")
         trusted(tmp_path).unlink()
-        await write(world, rollout(2, signed(world, made, digest, 1), rollout_id=None, kind="ROLLED_BACK"))
+        await write(world, rollout(2, signed(world, made, digest, 1, epoch=2), rollout_id=None, kind="ROLLED_BACK"))
         await status(world, 2, "SERVING")
 
     assert service.checks()["model"] is None

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from millrace.contracts.events import DeploymentDecided, Traffic
 from millrace.stores.signing import (
     Signer,
     SigningError,
@@ -12,6 +13,7 @@ from millrace.stores.signing import (
     load_trusted,
     make_key,
     save_trusted,
+    statement_of,
 )
 
 STATEMENT = Statement("electricity", 3, "production", "a" * 64, "b" * 64, "features")
@@ -100,3 +102,29 @@ def test_a_file_that_is_no_private_key_is_refused(tmp_path):
 
     with pytest.raises(SigningError, match="millrace keys init"):
         Signer.load(tmp_path / "x.pem", "production")
+
+
+def deployed(epoch: int, share: float, **changes: object) -> DeploymentDecided:
+    """A deployment of version 3 with this share."""
+    part = Traffic(variant="candidate", version=3, share=share, artifact_sha256="a" * 64, feature_set="features")
+    fields = {
+        "deployment_id": f"d/{epoch}", "model": "electricity", "epoch": epoch, "traffic": (part,),
+        "scoring_since_ms": 0, "caused_by": "c", "reason": "r", "decided_by": "registry", "decided_at_ms": 0,
+    }  # fmt: skip
+    return DeploymentDecided(**fields, **changes)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [deployed(6, 0.1), deployed(5, 1.0), deployed(5, 0.1, strategy="canary"), deployed(5, 0.1, rollout_id="r/1")],
+    ids=["epoch", "share", "strategy", "rollout"],
+)
+def test_the_part_of_one_deployment_does_not_pass_in_another(signer, other):
+    """What was a tenth of the traffic once cannot be brought back as all of it."""
+    was = deployed(5, 0.1)
+    one = signer.sign(statement_of(was, was.traffic[0], "production"))
+    verifier = Verifier([signer.trusted])
+
+    verifier.verify(statement_of(was, was.traffic[0], "production"), one.value, one.key_id)
+    with pytest.raises(SigningError, match="does not match"):
+        verifier.verify(statement_of(other, other.traffic[0], "production"), one.value, one.key_id)
