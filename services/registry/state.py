@@ -32,6 +32,7 @@ ACTOR = "registry"
 CHAMPION = "champion"
 ENDED: frozenset[str] = frozenset({"REJECTED", "RETIRED"})
 ROLLOUTS_KEPT = 2
+LEAP = 1_000_000  # a deployment a second for eleven days
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,16 @@ class State:
 
     @property
     def epoch(self) -> int:
-        """Greatest epoch in the log; 0 before the first deployment."""
-        return max((one.epoch for one in (self.deployment, self.foreign) if one is not None), default=0)
+        """Greatest epoch in the log; 0 before the first deployment. One that leaps ahead is not counted."""
+        known = 0 if self.deployment is None else self.deployment.epoch
+        return max(known, self.foreign.epoch) if self.foreign and self.foreign.epoch <= known + LEAP else known
 
     @property
     def is_usurped(self) -> bool:
         """Whether a deployment that is not this registry's has taken the newest epoch, or the same one."""
         known = 0 if self.deployment is None else self.deployment.epoch
-        return self.foreign is not None and self.deployment is not None and self.foreign.epoch >= known
+        foreign = -1 if self.foreign is None or self.deployment is None else self.foreign.epoch
+        return known <= foreign <= known + LEAP
 
     @property
     def champion(self) -> int | None:

@@ -31,11 +31,16 @@ INITIAL = State()
 
 
 def evolve(state: State, deployment: DeploymentDecided) -> State:
-    """A deployment was decided. One that is not newer than all known changes nothing."""
-    newest = max([state.epoch, *state.failed, *(one.epoch for one in state.wanted)])
-    if deployment.epoch <= newest:
+    """A deployment was decided. One that is not newer than what is in force, or is known already, changes nothing.
+
+    One that was refused, whatever its epoch, keeps no later one out: whoever can write to the log could else forge an
+    epoch that nobody can pass.
+    """
+    known = {*state.failed, *(one.epoch for one in state.wanted)}
+    if deployment.epoch <= state.epoch or deployment.epoch in known:
         return state
-    return replace(state, wanted=(*state.wanted, deployment))
+    wanted = sorted((*state.wanted, deployment), key=lambda one: one.epoch)
+    return replace(state, wanted=tuple(wanted))
 
 
 def next_to_load(state: State) -> DeploymentDecided | None:

@@ -85,7 +85,7 @@ class Scene:
         Another process of the same service may run beside it. ``bootstrap_servers`` may be a proxy's.
         """
         label = f"{name}-{len(self._services)}"
-        port = PortBook(self.folder / f"ports-{label}.json").choose([label])[label]
+        port = PortBook(self.folder / "ports.json").choose([label])[label]
         told = {
             "BOOTSTRAP_SERVERS": bootstrap_servers or self.broker.bootstrap_servers,
             "SCHEMA_REGISTRY_URL": self.broker.schema_registry_url,

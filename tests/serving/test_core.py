@@ -24,11 +24,22 @@ def wanted(*epochs: int) -> core.State:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "expected"), [((1,), [1]), ((1, 2, 3), [1, 2, 3]), ((1, 3, 2), [1, 3]), ((2, 2), [2])]
+    ("epochs", "expected"), [((1,), [1]), ((1, 2, 3), [1, 2, 3]), ((1, 3, 2), [1, 2, 3]), ((2, 2), [2])]
 )
 def test_an_epoch_that_does_not_grow_changes_nothing(epochs, expected):
-    """A repeat or a late one is ignored."""
+    """A repeat is ignored; a late one is tried only if the newer one cannot be loaded."""
     assert [one.epoch for one in wanted(*epochs).wanted] == expected
+
+
+def test_a_refused_epoch_keeps_no_later_deployment_out():
+    """However great it is: somebody may have forged it."""
+    state = core.loaded(wanted(1), deployment(1))
+    forged = deployment(2**63 - 1)
+    state = core.refused(core.evolve(state, forged), forged, "not signed")
+
+    assert [2] == [one.epoch for one in core.evolve(state, deployment(2)).wanted]
+    assert core.evolve(state, forged) == state
+    assert core.evolve(state, deployment(1)) == state
 
 
 def test_the_newest_is_loaded_and_older_wishes_are_void():
