@@ -86,7 +86,8 @@ def rotate(space: str, folder: Path, *, as_json: bool) -> None:
     _show([new], as_json=as_json, none="")
     if not as_json:
         click.echo(
-            f"the old key {old.key_id} is kept beside it and is still trusted; millrace keys revoke {old.key_id}"
+            f"the old key {old.key_id} is kept beside it and is still trusted. Restart the registry now; "
+            f"when nothing that the old key signed serves any more: millrace keys revoke {old.key_id}"
         )
 
 

@@ -148,6 +148,8 @@ class RolloutWatch:
         if rows.rollout_id is None:
             return
         if rows.rollout_id != self._rollout_id:
+            if rows.epoch < max(self._epochs, default=0):  # of an older rollout: a restart came back to it for a moment
+                return
             self._rollout_id = rows.rollout_id
             self._epochs.clear()
         if rows.epoch not in self._epochs:
@@ -165,7 +167,7 @@ class RolloutWatch:
         )
 
     def _count_scored(self, rows: Rows) -> None:
-        if rows.rollout_id is None:
+        if rows.rollout_id is None or rows.epoch not in self._epochs:
             return
         epoch = self._epochs[rows.epoch]
         for each in rows.variants:

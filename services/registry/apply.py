@@ -79,8 +79,8 @@ def _change(session: Session, offset: int, event: ModelVersionChanged) -> None:
         session.add(Version(registered_at_ms=event.changed_at_ms, space=BEGINNING, **kept))
     elif known is not None:
         known.status, known.changed_at_ms, known.approved_by = event.status, event.changed_at_ms, fields["approved_by"]
-        known.signature, known.key_id = event.signature, event.key_id
-        known.space = known.space if event.status in ENDED else event.space
+        if event.status not in ENDED:  # an end is about no space and signs nothing
+            known.signature, known.key_id, known.space = event.signature, event.key_id, event.space
 
 
 def _is_decided(session: Session, event: ModelVersionChanged) -> bool:

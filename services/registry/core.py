@@ -38,7 +38,7 @@ def decide(state: State, policy: Policy, now_ms: int, checked: Mapping[str, str 
     request = state.request
     if request is not None:
         draft = answer(draft, policy, request)
-    for step in (restored, answer_failures, lambda draft: proceed(draft, policy)):
+    for step in (lambda draft: restored(draft, policy), answer_failures, lambda draft: proceed(draft, policy)):
         draft = draft if draft.events else step(draft)
     if not draft.events:
         draft = enter(draft, policy)

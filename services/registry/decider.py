@@ -19,6 +19,7 @@ Rules:
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from millrace.bus.context import Context
@@ -45,7 +46,7 @@ from millrace.telemetry.metrics import RECORDS_IN, RECORDS_OUT, VERSIONS_DECIDED
 from services.registry.core import ACTOR, Policy, State, decide, unchecked
 from services.registry.effects import patiently
 from services.registry.files import Files
-from services.registry.keys import foreign, sealed
+from services.registry.keys import PRODUCTION, foreign, sealed
 from services.registry.reading import Reading
 
 log = get_logger(__name__)
@@ -73,7 +74,7 @@ class Decider:
     ) -> None:
         self._context = context
         self._signers = signers
-        self._policy = Policy.of(context.project)
+        self._policy = replace(Policy.of(context.project), signs=PRODUCTION in signers)
         keys = known or Verifier(signer.trusted for signer in signers.values())
         self._reading = Reading(context, partial(foreign, known=keys) if signers else None)
         self._files = Files(artifacts, in_thread)

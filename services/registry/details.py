@@ -41,7 +41,8 @@ _OF_THE_RUN = VersionDetail.model_fields.keys() & {
 def served(session: Session, model: str, number: int) -> list[ServedUnder]:
     """The deployments that gave a version traffic, oldest first."""
     rows = session.scalars(select(Deployment).where(Deployment.model == model).order_by(Deployment.epoch)).all()
-    ends = [*(row.decided_at_ms for row in rows[1:]), None]
+    ends: list[int | None] = [row.decided_at_ms for row in rows[1:]]
+    ends += [None] * bool(rows)  # the last one is in force
     return [
         ServedUnder(
             epoch=row.epoch,

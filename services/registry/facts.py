@@ -32,6 +32,7 @@ class Policy:
     gates: Gates
     rollout: Rollout = field(default_factory=Rollout)
     spaces: Spaces = field(default_factory=Spaces)
+    signs: bool = False  # whether what is deployed is signed when it is written
 
     @classmethod
     def of(cls, project: Project) -> "Policy":

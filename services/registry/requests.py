@@ -26,6 +26,7 @@ from services.registry.rollouts import before, retired, rolled_back
 from services.registry.state import ACTOR, State, Version, evolve
 
 ACCEPTED, REFUSED = "ACCEPTED", "REFUSED"
+REASON_MAX, NAME_MAX = 4000, 200  # characters; an answer repeats both, and a record has a largest size
 
 
 class _RefusedError(Exception):
@@ -48,7 +49,9 @@ class _Answer:
 def answer(draft: Draft, policy: Policy, request: ManageModel) -> Draft:
     """The answer, and what follows from it at once. Who may enter a space because of it is for ``spaces.enter``."""
     draft = replace(draft, now_ms=max(draft.now_ms, draft.state.newest_ms + 1))
+    request, asked = _shortened(request), request
     try:
+        _check_length(asked)
         _check(draft.state, request)
         found = ACTIONS.get(request.action, _unknown)(draft, policy, request)
     except _RefusedError as refused:
@@ -56,6 +59,17 @@ def answer(draft: Draft, policy: Policy, request: ManageModel) -> Draft:
     words = f"{found.words} ({request.reason})" if request.reason.strip() else found.words
     version = request.version if found.version is None else found.version
     return found.then(draft.add(_record(draft, request, ACCEPTED, words, version)))
+
+
+def _check_length(request: ManageModel) -> None:
+    if request != _shortened(request):
+        raise _RefusedError(f"a reason has at most {REASON_MAX} characters, a name {NAME_MAX}; ask again in fewer")
+
+
+def _shortened(request: ManageModel) -> ManageModel:
+    return request.model_copy(
+        update={"reason": request.reason[:REASON_MAX], "requested_by": request.requested_by[:NAME_MAX]}
+    )
 
 
 def _record(draft: Draft, request: ManageModel, outcome: str, words: str, version: int | None) -> AuditRecorded:

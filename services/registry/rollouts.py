@@ -200,17 +200,23 @@ def rolled_back(
     return draft.add(alert(draft, "rolled-back", decided.deployment_id, told))
 
 
-def restored(draft: Draft) -> Draft:
+def restored(draft: Draft, policy: Policy) -> Draft:
     """With what is in force decided again, under a greater epoch than that of a deployment that somebody has forged."""
     now, foreign = draft.state.deployment, draft.state.foreign
-    if now is None or foreign is None or not draft.state.is_usurped:
+    if now is None:
+        return draft
+    if foreign is not None and draft.state.is_usurped:
+        why, cause = f"{foreign.deployment_id} was not decided by this registry", foreign.deployment_id
+    elif policy.signs and any(one.signature is None for one in now.traffic):  # an older registry's: serving refuses it
+        why, cause = f"{now.deployment_id} was not signed", now.deployment_id
+    else:
         return draft
     decided = deployment(
         draft,
         tuple(_with(one) for one in now.traffic),
         "RESTORED",
-        f"{foreign.deployment_id} was not decided by this registry; what was in force goes on",
-        caused_by=foreign.deployment_id,
+        f"{why}; what was in force goes on",
+        caused_by=cause,
         strategy=now.strategy,
         rollout_id=now.rollout_id,
         step=now.step,

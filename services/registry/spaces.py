@@ -9,6 +9,7 @@ Rules:
   has frozen the model. What a person asked to promote enters in any case.
 - Entering test is a fact of its own; so is becoming champion, which is entering production. Between them lies the
   rollout. One is under way at a time: who is ready meanwhile waits for its end.
+- What takes over without being tried against the champion on events was compared with this one in its run.
 - Of several that are ready by themselves the newest waits on, the others are retired, with the reason.
 """
 
@@ -21,6 +22,9 @@ from services.registry.rollouts import take_over
 from services.registry.state import State, Version
 
 COMING = frozenset({"REGISTERED", "PROMOTED"})
+
+
+UNCOMPARED = frozenset({"immediate", "blue_green"})  # strategies that do not compare on events what is to take over
 
 
 def policy_of(policy: Policy, space: str) -> Space:
@@ -95,6 +99,8 @@ def enter(draft: Draft, policy: Policy) -> Draft:
     ready = [version for version in draft.state.versions.values() if _is_ready(draft.state, policy, version)]
     by_hand = [version for version in ready if asked(draft.state, version)]
     by_itself = sorted((version for version in ready if version not in by_hand), key=lambda one: one.number)
+    if policy.rollout.strategy in UNCOMPARED:
+        draft, by_itself = _without_stale(draft, by_itself)
     for older in by_itself[:-1]:
         reason = f"superseded by version {by_itself[-1].number}, which is newer and ready as well"
         draft = draft.add(
@@ -108,6 +114,20 @@ def enter(draft: Draft, policy: Policy) -> Draft:
         return draft
     names = tuple(approved(draft.state, policy, first, PRODUCTION)) if _needs(policy, PRODUCTION) else ()
     return take_over(draft, policy, first, request, names, _cause(draft.state, policy, first, PRODUCTION))
+
+
+def _without_stale(draft: Draft, ready: list[Version]) -> tuple[Draft, list[Version]]:
+    """Who was compared with a champion that is none any more would take over without ever having met this one."""
+    kept = []
+    for version in ready:
+        before, now = draft.state.against.get(version.registered.run_id), draft.state.champion
+        if before is None or now is None or before == now:
+            kept.append(version)
+            continue
+        reason = f"it was compared with version {before}, but version {now} is champion now; train again"
+        cause = version.registered.change_id
+        draft = draft.add(change(draft, version, "RETIRED", (reason,), space=version.space, caused_by=cause))
+    return draft, kept
 
 
 def _into_test(draft: Draft, policy: Policy, version: Version) -> Draft:

@@ -68,9 +68,10 @@ class State:
     decision; ``unreadable`` maps a run to the champion whose file it found lost. ``deployment`` is the newest one,
     ``reigns`` the champions one after another. ``requests`` are all that people asked, ``answered`` the ids of those
     that have an answer, ``approvals`` who agreed to what, and when; ``frozen`` is the answer that froze the model.
-    ``foreign`` is the newest deployment in the log that nobody with the registry's keys has written: it is not in
-    force, but its epoch is used up. ``deployed`` are all epochs and versions that the registry deployed; ``served`` are
-    champions that serving has put in force, ``failed`` what it could not load, by epoch and version.
+    ``against`` maps a run to the champion that it was compared with. ``foreign`` is the newest deployment in the log
+    that nobody with the registry's keys has written: it is not in force, but its epoch is used up. ``deployed`` are all
+    epochs and versions that the registry deployed; ``served`` are champions that serving has put in force, ``failed``
+    what it could not load, by epoch and version.
     """
 
     model: str
@@ -90,6 +91,7 @@ class State:
     failed: Mapping[tuple[int, int], ServingStatusReported] = field(default_factory=dict)
     newest_ms: int = 0
     foreign: DeploymentDecided | None = None
+    against: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
@@ -205,6 +207,8 @@ def _succeeded(state: State, run: TrainingRunChanged) -> State:
     lost = any(check.name == CHAMPION_READABLE and not check.passed for check in run.checks)
     if lost and run.champion_version is not None and run.run_id not in state.unreadable:
         state = replace(state, unreadable={**state.unreadable, run.run_id: run.champion_version})
+    if run.run_id not in state.against:
+        state = replace(state, against={**state.against, run.run_id: run.champion_version})
     if run.run_id in state.decided or run.run_id in state.pending:
         return state
     return replace(state, pending={**state.pending, run.run_id: run})
@@ -260,7 +264,7 @@ def _audited(state: State, audit: AuditRecorded) -> State:
 def _measured(state: State, event: RolloutMeasured) -> State:
     kept = dict(state.evidence)
     kept[event.rollout_id] = kept.get(event.rollout_id, Evidence()).add(event)
-    for rollout_id in list(kept)[:-ROLLOUTS_KEPT]:
+    for rollout_id in [known for known in kept if known != state.rollout_id][: max(0, len(kept) - ROLLOUTS_KEPT)]:
         del kept[rollout_id]
     return replace(state, evidence=kept)
 

@@ -18,6 +18,7 @@ from services.serving.score import Model
 
 log = get_logger(__name__)
 RETRY_S = 5.0
+PATIENCE = 3  # tries before a store or a key that does not answer is reported, and an older deployment comes back
 
 
 class Deployments:
@@ -36,9 +37,11 @@ class Deployments:
         self._models = Models(context, store, trust or Trust(), threads=threads, in_thread=in_thread)
         self._state = core.INITIAL
         self._position = 0
+        self._newest_epoch = 0
         self._loading = asyncio.Lock()
         self._news = asyncio.Event()
-        self._not_given: DeploymentDecided | None = None
+        self._not_given: dict[int, DeploymentDecided] = {}
+        self._tries: dict[int, int] = {}
         self.serving: Loaded | None = None
         self.failures: dict[int, tuple[DeploymentDecided, int, str]] = {}
 
@@ -87,6 +90,7 @@ class Deployments:
             return
         if deployment.model == self._context.project.model:
             self._state = core.evolve(self._state, deployment)
+            self._newest_epoch = max(self._newest_epoch, deployment.epoch)
 
     async def _load_news(self) -> None:
         while True:
@@ -97,9 +101,10 @@ class Deployments:
     async def _ask_again(self) -> None:
         while True:
             await asyncio.sleep(RETRY_S)
-            if self._not_given is not None:
-                self._state = core.wished_again(self._state, self._not_given)
-                self._not_given = None
+            if self._not_given:
+                for deployment in self._not_given.values():
+                    self._state = core.wished_again(self._state, deployment)
+                self._not_given.clear()
                 await self._load_newest()
 
     async def _load_newest(self) -> None:
@@ -107,10 +112,15 @@ class Deployments:
         async with self._loading:
             while (deployment := core.next_to_load(self._state)) is not None:
                 await self._try(deployment)
+                if self._not_given.keys() - self.failures.keys():
+                    return  # the store does not answer: nothing is decided, so nothing older comes back either
 
     async def _try(self, deployment: DeploymentDecided) -> None:
+        alone = (
+            deployment.epoch < self._newest_epoch
+        )  # what comes back brings no candidate: it may be rolled back since
         try:
-            loaded = await self._models.load(deployment)
+            loaded = await self._models.load(deployment, alone=alone)
         except RefusedError as error:
             self._refuse(deployment, error)
             return
@@ -132,9 +142,13 @@ class Deployments:
             VARIANT_SHARE.labels(deployment.model, part.variant).set(part.share)
 
     def _refuse(self, deployment: DeploymentDecided, error: RefusedError) -> None:
-        if error.again and (self._not_given is None or deployment.epoch > self._not_given.epoch):
-            self._not_given = deployment
+        if error.again:
+            self._not_given[deployment.epoch] = deployment
         self._state = core.refused(self._state, deployment, str(error))
+        self._tries[deployment.epoch] = self._tries.get(deployment.epoch, 0) + 1
+        if error.later and self._tries[deployment.epoch] < PATIENCE:
+            log.warning("model not given", epoch=deployment.epoch, version=error.version, error=str(error))
+            return
         if deployment.epoch not in self.failures:
             log.error("model refused", epoch=deployment.epoch, version=error.version, error=str(error))
             MODEL_LOAD_FAILURES.labels(deployment.model).inc()

@@ -57,7 +57,7 @@ class ServingLane:
         self.foreign: str | None = None
         self._next = 0
         self._began = False
-        self._reported: set[int] = set()
+        self._reported: set[tuple[int, int]] = set()
 
     async def recover(self, committed: Mapping[str, int | None]) -> Mapping[str, int]:
         """There is nothing to rebuild: go on at the committed offset.
@@ -228,8 +228,8 @@ class ServingLane:
         """Report each deployment that could not be loaded, once."""
         outputs = []
         for epoch, (deployment, version, reason) in list(self._deployments.failures.items()):
-            if epoch not in self._reported:
-                self._reported.add(epoch)
+            if (epoch, version) not in self._reported:
+                self._reported.add((epoch, version))
                 alert = reports.alert(self._context, self._number, deployment, version, reason)
                 outputs += [self._status(deployment, version, reason), self._control(topics.ALERTS.suffix, alert)]
         return outputs

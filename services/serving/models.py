@@ -1,7 +1,7 @@
 """From a deployment to models in memory: verified, tried elsewhere, loaded once, and kept for a way back."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -18,6 +18,7 @@ from services.serving.score import Model
 from services.serving.variants import Part, Rollout
 from services.serving.verify import PAIRED, Verifies, check_part, check_traffic
 
+REASON_MAX = 2000  # characters; names in a model file are as long as their maker likes, a record is not
 KEPT = 4  # models: champion, candidate, and two to go back to without a load
 Key = tuple[str, str | None]  # SHA-256 of the artefact and of its golden records
 
@@ -25,8 +26,9 @@ Key = tuple[str, str | None]  # SHA-256 of the artefact and of its golden record
 class RefusedError(ArtifactError):
     """A version of the deployment cannot be served; ``again`` if that may not be for good."""
 
-    def __init__(self, version: int, reason: str, *, again: bool) -> None:
-        super().__init__(reason)
+    def __init__(self, version: int, reason: str, *, again: bool, later: bool = False) -> None:
+        super().__init__(reason[:REASON_MAX])
+        self.later = later
         self.version = version
         self.again = again
 
@@ -83,25 +85,28 @@ class Models:
         """Whether nothing needs to be fetched and tried for it."""
         return all(_key(part) in self._models for part in deployment.traffic)
 
-    async def load(self, deployment: DeploymentDecided) -> Loaded:
+    async def load(self, deployment: DeploymentDecided, *, alone: bool = False) -> Loaded:
         """All models of the deployment, each verified for it, those that are not in memory loaded.
+
+        ``alone`` leaves all but the champion out, whatever their share.
 
         Raises:
             RefusedError: one of them may not or cannot be served; nothing has changed.
         """
         version = deployment.traffic[0].version if deployment.traffic else 0
-        models = []
+        parts = deployment.traffic[:1] if alone else deployment.traffic
+        models: list[Model] = []
         try:
             check_traffic(deployment)
-            for part in deployment.traffic:
+            for part in parts:
                 version = part.version
                 models.append(await self._in_thread(self._model, deployment, part))
         except RefusedError:
             raise
         except ArtifactError as error:
-            raise RefusedError(version, str(error), again=error.retryable) from error
-        self._keep(deployment, models)
-        return Loaded(deployment, models[0], self._rollout(deployment, models))
+            raise RefusedError(version, str(error), again=error.retryable, later=error.retryable) from error
+        self._keep(parts, models)
+        return Loaded(deployment, models[0], None if alone else self._rollout(deployment, models))
 
     def _model(self, deployment: DeploymentDecided, part: Traffic) -> Model:
         """Blocks. What is in memory is verified again: the deployment may claim it for another version."""
@@ -113,7 +118,7 @@ class Models:
             content = self._store.get(part.artifact_sha256)
             golden = None if part.golden_sha256 is None else self._store.get(part.golden_sha256)
         except ArtifactError as error:  # missing or damaged there too: somebody may put it back
-            raise RefusedError(part.version, str(error), again=True) from error
+            raise RefusedError(part.version, str(error), again=True, later=error.retryable) from error
         width, classes = len(self._context.project.features), len(self._context.project.label.classes)
         task = Task(content, golden, width, classes, self._trust.limits)
         with MODEL_LOAD_SECONDS.labels(self._context.project.model).time():
@@ -127,9 +132,9 @@ class Models:
         model.warm_up()
         return model
 
-    def _keep(self, deployment: DeploymentDecided, models: list[Model]) -> None:
+    def _keep(self, parts: Sequence[Traffic], models: list[Model]) -> None:
         """Newest last; of those not in this deployment the oldest go."""
-        for part, model in zip(deployment.traffic, models, strict=True):
+        for part, model in zip(parts, models, strict=True):
             self._models.pop(_key(part), None)
             self._models[_key(part)] = model
             self._versions[part.version] = _key(part)

@@ -98,7 +98,8 @@ class _Champion:
             return _nothing(0, self.classes), np.zeros(0, dtype=np.bool_), 0
         began_s = self._timer()
         scored = self._scorer.score(features)
-        return scored, scored.known(self.classes), round((self._timer() - began_s) * 1e6)
+        took_us = round((self._timer() - began_s) * 1e6)
+        return scored, scored.known(self.classes), took_us
 
 
 def _paired(rollout: Rollout, champion: _Champion, features: Floats, part: NDArray[np.intp]) -> Outcome:

@@ -86,7 +86,7 @@ def decide(state: State, policy: Policy, now_ms: int) -> Begin | Repeat | Wait:
     for begin, ripe_at_ms in _candidates(state, policy):
         if ripe_at_ms > now_ms:
             wakes.append(ripe_at_ms)
-        elif free_at_ms is None or begin.trigger == "OPERATOR":
+        elif free_at_ms is None or (begin.trigger == "OPERATOR" and begin.caused_by in state.requests):
             return begin
         else:
             wakes.append(free_at_ms)

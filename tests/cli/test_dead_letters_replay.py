@@ -57,6 +57,11 @@ async def test_the_audit_log_says_who_did_it(tmp_path: Path) -> None:
         "reason": "bad-time, sent back to tiny-events/0",
         "caused_by": begun["audit_id"],
         "recorded_at_ms": EPOCH_MS,
+        "model": None,
+        "version": None,
+        "epoch": None,
+        "outcome": "ACCEPTED",
+        "space": None,
     } == sent
 
 

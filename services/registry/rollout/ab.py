@@ -122,8 +122,8 @@ def _degrees(arm: ArmMeasured, champion: ArmMeasured) -> float:
     ours, theirs = _mean_variance(arm), _mean_variance(champion)
     if ours + theirs == 0:
         return 1.0
-    below = ours**2 / (arm.labelled_rows - 1) + theirs**2 / (champion.labelled_rows - 1)
-    return (ours + theirs) ** 2 / below
+    share = ours / (ours + theirs)  # of the variance: squares of the variances themselves may be too great for a double
+    return 1 / (share**2 / (arm.labelled_rows - 1) + (1 - share) ** 2 / (champion.labelled_rows - 1))
 
 
 def _welch(difference: float, error: float, degrees: float) -> float:

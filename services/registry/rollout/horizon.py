@@ -63,11 +63,10 @@ def _outcomes(look: Look) -> dict[str, ab.Outcome]:
     champion, metric = look.arm(CHAMPION), look.gates.metric
     alpha = look.guardrails.alpha / _arms(look)
     arms = {name: look.arm(name) for name in look.tried}
-    if champion.labelled_rows < ab.ROWS_MIN:
+    least = max(ab.ROWS_MIN, look.guardrails.rows_min)
+    if champion.labelled_rows < least:
         return {}
-    return {
-        name: ab.judge(arm, champion, metric, alpha) for name, arm in arms.items() if arm.labelled_rows >= ab.ROWS_MIN
-    }
+    return {name: ab.judge(arm, champion, metric, alpha) for name, arm in arms.items() if arm.labelled_rows >= least}
 
 
 def _arms(look: Look) -> int:

@@ -27,7 +27,9 @@ def _end(look: Look) -> Verdict:
     text = f"after {look.labelled} labelled events: {_words(look)}"
     if best == CHAMPION:
         return RollBack(f"the champion is the best {text}", "horizon")
-    doubt = next(doubts(look, best), None)
+    rows, least = look.arm(best).labelled_rows, look.guardrails.rows_min
+    few = f"only {rows} of its events have labels, {least} are needed" if rows < least else None
+    doubt = few or next(doubts(look, best), None)
     if doubt is not None:
         return RollBack(f"{best} is the best {text}; but {doubt}", "horizon")
     return Promote(best, f"the best {text}")
