@@ -11,7 +11,7 @@ from millrace.contracts.project import Project, load_project
 ROLLOUT: dict[str, Any] = {
     "strategy": "canary",
     "unit": "event",  # there is one region only
-    "steps": [0.1, 0.5],
+    "steps": [0.02, 0.1],  # a share need not be large: both versions are compared on all events
     "step_rows": 100,
     "evidence_rows": 20,
     "guardrails": {"loss_margin": 0.03, "rows_min": 50},
