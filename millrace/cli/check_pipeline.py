@@ -9,7 +9,7 @@ definitions, so a lag is missing in the first rows here just as it will be there
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from millrace.contracts.errors import ProjectError
 from millrace.contracts.expectations import Range
 from millrace.contracts.feature_spec import Category, Function, IsCategory
 from millrace.contracts.project import Project, load_project
+from millrace.contracts.training_policy import Family
+from millrace.contracts.training_policy import Range as Span
 from millrace.features.functions import Floats, Functions, check_pure, load_functions
 from millrace.features.online import EntityFeatures
 from services.trainer.child import run_task
-from services.trainer.train.task import FitError, FitTask, PipelineSource, Rows
+from services.trainer.train.task import Choice, FitError, FitTask, PipelineSource, Rows
 
 TRAIN_ROWS = 300
 HOLDOUT_ROWS = 100
@@ -157,8 +159,31 @@ def try_pipeline(project: Project) -> dict[str, Any]:
     failed = [check for check in result.checks if check.name in JUDGED and not check.passed]
     if failed:
         return {"error": "; ".join(f"{check.name}: {check.message}" for check in failed)}
+    families = project.training.search.families if project.training.search else ()
+    for family in families:
+        try:
+            run_task(family_task(project, rows, family))
+        except (FitError, OSError) as error:
+            words = (
+                f"training.search.families: {family.name} (build: {family.build}, space {dict(family.space)}): {error}"
+            )
+            return {"error": words}
+    also = f"; so do the families {', '.join(family.name for family in families)}" if families else ""
     size = len(result.artifact)
-    return {"error": None, "message": f"fits {TRAIN_ROWS} made-up rows; its ONNX file ({size:,} bytes) agrees with it"}
+    message = f"fits {TRAIN_ROWS} made-up rows; its ONNX file ({size:,} bytes) agrees with it{also}"
+    return {"error": None, "message": message}
+
+
+def family_task(project: Project, rows: Rows, family: Family) -> FitTask:
+    """The fit of a family with the first of each choice, and the low end of each range."""
+    file, _, function = family.build.partition(":")
+    path = project.folder / file
+    params = {name: space.low if isinstance(space, Span) else space[0] for name, space in family.space.items()}
+    return replace(
+        fit_task(project, rows),
+        families={family.name: PipelineSource(str(path), function, path.read_bytes())},
+        fixed=Choice(family.name, params, f"last:{TRAIN_ROWS}"),
+    )
 
 
 def _about_missing(project: Project, rows: Rows, error: str) -> str:

@@ -1,9 +1,5 @@
 """`millrace demo`: the whole loop on the example, watched and then checked."""
 
-import asyncio
-import shutil
-import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +7,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from millrace.cli.demo_shell import conclude, played, tell_checks
 from millrace.cli.options import json_option
 
 if TYPE_CHECKING:
     from millrace.demo.report import Report
-    from millrace.demo.run import Demo, Outcome
 
 EXAMPLE = Path("examples/electricity")
 
@@ -43,34 +39,13 @@ def command(project: Path, rate: float, data: Path, reports: Path, *, keep: bool
 
     configure("millrace-demo", level="ERROR")  # the view tells the rest
     console = Console(stderr=as_json)
-    try:
-        software = install_software(console)
-        view = LiveView(console) if console.is_terminal else PlainView(lambda line: click.echo(line, err=as_json))
-        with view:
-            outcome = asyncio.run(_until_stopped(Demo(project, data, rate, software, view)))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise click.Abort from None
+    software = install_software(console)
+    view = LiveView(console) if console.is_terminal else PlainView(lambda line: click.echo(line, err=as_json))
+    with view:
+        outcome = played(Demo(project, data, rate, software, view))
     written = write_reports(outcome, reports)
     report = outcome.report
-    if as_json:
-        click.echo(report.model_dump_json())
-    else:
-        _summary(console, report, written)
-    if report.failed:
-        for check in report.failed:
-            click.secho(f"FAILED {check.name}: {check.message}", err=True, fg="red")
-        click.echo(f"the data folder and its logs are kept in {data}", err=True)
-        sys.exit(1)
-    if not keep:
-        shutil.rmtree(data, ignore_errors=True)
-
-
-async def _until_stopped(demo: "Demo") -> "Outcome":
-    """Run it; SIGTERM ends it as Ctrl-C does, with everything stopped in order."""
-    task = asyncio.current_task()
-    assert task is not None, "a coroutine runs in a task"
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await demo.run()
+    conclude(report, data, lambda: _summary(console, report, written), keep=keep, as_json=as_json)
 
 
 def _summary(console: Console, report: "Report", written: list[Path]) -> None:
@@ -90,9 +65,7 @@ def _summary(console: Console, report: "Report", written: list[Path]) -> None:
     ):  # fmt: skip
         table.add_row(what, value)
     console.print(table)
-    for check in report.checks:
-        console.print(f"{'✓' if check.passed else '✗'} {check.name}: {check.message}", markup=False, highlight=False)
-    console.print("written: " + ", ".join(map(str, written)), markup=False, highlight=False, soft_wrap=True)
+    tell_checks(console, report, written)
 
 
 def _share(share: float | None) -> str:

@@ -1,9 +1,5 @@
 """`millrace demo-rollout`: five bad models, each stopped, and a rollback under full load."""
 
-import asyncio
-import shutil
-import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +7,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from millrace.cli.demo_shell import conclude, played, tell_checks
 from millrace.cli.options import json_option
 
 if TYPE_CHECKING:
     from millrace.demo_rollout.report import RolloutReport
-    from millrace.demo_rollout.run import Outcome, RolloutDemo
 
 EXAMPLE = Path("examples/electricity")
 
@@ -44,33 +40,13 @@ def command(project: Path, rate: float, data: Path, reports: Path, *, keep: bool
 
     configure("millrace-demo-rollout", level="ERROR")  # the lines below tell the rest
     console = Console(stderr=as_json)
-    try:
-        software = install_software(console)
-        demo = RolloutDemo(project, data, rate, software, lambda words: click.echo(f"{words} …", err=as_json))
-        outcome = asyncio.run(_until_stopped(demo))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise click.Abort from None
+    demo = RolloutDemo(
+        project, data, rate, install_software(console), lambda words: click.echo(f"{words} …", err=as_json)
+    )
+    outcome = played(demo)
     written = write_reports(outcome, reports)
     report = outcome.report
-    if as_json:
-        click.echo(report.model_dump_json())
-    else:
-        _summary(console, report, written)
-    if report.failed:
-        for check in report.failed:
-            click.secho(f"FAILED {check.name}: {check.message}", err=True, fg="red")
-        click.echo(f"the data folder and its logs are kept in {data}", err=True)
-        sys.exit(1)
-    if not keep:
-        shutil.rmtree(data, ignore_errors=True)
-
-
-async def _until_stopped(demo: "RolloutDemo") -> "Outcome":
-    """Run it; SIGTERM ends it as Ctrl-C does, with everything stopped in order."""
-    task = asyncio.current_task()
-    assert task is not None, "a coroutine runs in a task"
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await demo.run()
+    conclude(report, data, lambda: _summary(console, report, written), keep=keep, as_json=as_json)
 
 
 def _summary(console: Console, report: "RolloutReport", written: list[Path]) -> None:
@@ -80,7 +56,5 @@ def _summary(console: Console, report: "RolloutReport", written: list[Path]) -> 
         stop = case.guardrail if case.stopped else "NOTHING"
         table.add_row(name, stop, f"{case.touched:,} of {case.events:,}", f"{case.touched_share:.2%}")
     console.print(table)
-    for check in report.checks:
-        console.print(f"{'✓' if check.passed else '✗'} {check.name}: {check.message}", markup=False, highlight=False)
     console.print(f"run: {report.run_s} s, after {report.start_s} s to start", highlight=False)
-    console.print("written: " + ", ".join(map(str, written)), markup=False, highlight=False, soft_wrap=True)
+    tell_checks(console, report, written)

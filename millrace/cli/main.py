@@ -30,7 +30,7 @@ COMMANDS = {
     "freeze": "Let nothing happen by itself but rolling back.",
     "unfreeze": "Let things happen by themselves again.",
     "kill": "End the rollout under way, and freeze.",
-    "retire": "Take a version out for good.",
+    "retire": "Take a version out, until somebody promotes it again; reject is for good.",
     "keys": "Make, list, rotate and revoke the keys that versions are signed with.",
     "retrain": "Ask for a retrain of the model.",
     "runs": "List, show, compare and export training runs, to MLflow too.",

@@ -1,4 +1,4 @@
-"""``millrace promote`` and ``millrace retire``: a version becomes champion, or is taken out for good."""
+"""``millrace promote`` and ``millrace retire``: a version becomes champion, or is taken out."""
 
 from millrace.cli.manage import managing
 
@@ -9,4 +9,8 @@ command = managing(
     space=True,
     immediate=True,
 )
-retire = managing("retire", "Take VERSION of MODEL out for good. It must not have traffic.", version="named")
+retire = managing(
+    "retire",
+    "Take VERSION of MODEL out, until somebody promotes it again; reject is for good. It must not have traffic.",
+    version="named",
+)

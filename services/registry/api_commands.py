@@ -36,7 +36,7 @@ MEANINGS = {
     "freeze": "Let nothing happen by itself: no promotion, no step of a rollout.",
     "unfreeze": "Let things happen by themselves again.",
     "kill": "End the rollout under way, and freeze.",
-    "retire": "Take a version out for good.",
+    "retire": "Take a version out, until somebody promotes it again; reject is for good.",
 }
 SYNC_S = 1.0  # how long an answer waits for the projection, so that the next question sees what was done
 

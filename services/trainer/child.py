@@ -81,7 +81,7 @@ def load_build(source: PipelineSource) -> Build:
     exec(compile(source.text, source.file, "exec"), namespace)  # noqa: S102  # running the owner's code is the job
     build = namespace.get(source.function)
     if not callable(build):
-        raise FitError(f"{source.file} has no function {source.function!r}; training.pipeline is file.py:function")
+        raise FitError(f"{source.file} has no function {source.function!r}; training.pipeline, or the family, names it")
     loaded: Build = build
     return loaded
 

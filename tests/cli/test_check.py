@@ -152,6 +152,33 @@ def test_a_pipeline_that_cannot_be_trained_is_explained(tmp_path: Path, text: st
     assert said in str(found["error"])
 
 
+@pytest.mark.parametrize(
+    ("build", "space", "said"),
+    [
+        ("pipeline.py:build", {}, None),
+        ("pipeline.py:treez", {}, "has no function 'treez'"),
+        ("nofile.py:trees", {}, "nofile.py"),
+        ("pipeline.py:build", {"lrr": [1]}, "lrr"),
+    ],
+)
+def test_each_family_of_the_search_is_tried(
+    tmp_path: Path, build: str, space: dict[str, Any], said: str | None
+) -> None:
+    """At one point of its space, so that a typing error does not wait for the first run."""
+    tiny_project(tmp_path)
+    family = {"name": "trees", "build": build, "space": space}
+    config: dict[str, Any] = {**MODEL, "training": {**MODEL["training"], "search": {"families": [family]}}}
+    (tmp_path / "model.yaml").write_text(json.dumps(config))
+
+    found = try_pipeline(load_project(tmp_path))
+
+    if said is None:
+        assert "so do the families trees" in found["message"]
+    else:
+        assert "training.search.families: trees" in found["error"]
+        assert said in found["error"]
+
+
 def test_a_regression_is_tried_too(tmp_path: Path) -> None:
     """Made-up labels are numbers then."""
     tiny_project(tmp_path)
