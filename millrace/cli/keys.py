@@ -1,11 +1,13 @@
 """``millrace keys``: the keys that versions are signed with, and which of them serving trusts."""
 
 import json
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import click
 
-from millrace.cli.options import json_option
+from millrace.cli.options import DATA, json_option
 from millrace.stores.signing import (
     Signer,
     SigningError,
@@ -20,16 +22,18 @@ TRUSTED = "trusted.json"
 REVOKED = "revoked.json"  # the registry still knows by it what was decided here
 
 
-def folder_option(function: click.decorators.FC) -> click.decorators.FC:
-    """Where the keys are."""
-    return click.option(
-        "--keys",
-        "folder",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path(".millrace/keys"),
-        show_default=True,
-        help="The folder of the keys: MILLRACE_KEYS of the registry.",
-    )(function)
+def folder_option(function: Callable[..., None]) -> Callable[..., None]:
+    """Where the keys are; given to the command as ``folder``."""
+
+    @click.option("--data", type=click.Path(file_okay=False, path_type=Path), default=DATA, show_default=True,
+                  help="The data folder given to millrace up; its keys are in the folder keys.")  # fmt: skip
+    @click.option("--keys", type=click.Path(file_okay=False, path_type=Path),
+                  help="The folder of the keys, where it is another one: MILLRACE_KEYS of the registry.")  # fmt: skip
+    @wraps(function)
+    def command_in(*args: object, data: Path, keys: Path | None, **more: object) -> None:
+        function(*args, folder=keys or data / "keys", **more)
+
+    return command_in
 
 
 @click.group("keys")
