@@ -18,7 +18,11 @@ from tests.faults.readers import Decoder, everything
 from tests.onnx_models import classifier
 from tests.serving.bad_models import BAD, as_bytes, busy, golden, good
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.slow,
+    pytest.mark.matrix,
+]  # tests/serving has each refusal without a broker
 
 SEED = 13
 EVENTS_MIN = 3_000

@@ -71,6 +71,7 @@ def test_a_bad_canary_is_stopped_before_it_hurts(broker: Broker, tmp_path: Path)
 # ---- kill -9 while a good one is tried ---------------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 def test_a_canary_that_lives_through_kills_of_everybody_is_promoted_once(broker: Broker, tmp_path: Path) -> None:
     """Registry, serving and monitor die in the middle of it: every step is decided once, every event answered once."""
     with Stage.create(broker, tmp_path, unit="entity") as stage:
@@ -111,6 +112,7 @@ def test_a_canary_that_lives_through_kills_of_everybody_is_promoted_once(broker:
 GIVE_UP_S = 6
 
 
+@pytest.mark.matrix
 def test_without_labels_a_canary_never_grows_and_is_given_up(broker: Broker, tmp_path: Path) -> None:
     """Thousands of events and not one label: it keeps the share that it began with, until the time is up."""
     with Stage.create(broker, tmp_path, give_up_s=GIVE_UP_S) as stage:

@@ -11,6 +11,7 @@ from millrace.demo_rollout.models import BAD
 
 @pytest.mark.broker
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_every_bad_model_is_stopped_and_the_sound_one_is_not(tmp_path):
     """As the topics tell it: what stopped each, how many events it answered, and that none was lost or doubled."""
     arguments = ["examples/electricity", "--rate", "1000", "--data", str(tmp_path / "data"), "--json"]
