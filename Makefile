@@ -50,8 +50,8 @@ bench-loop: $(READY) ## Accuracy of the loop beside river's forest, by replay on
 bench-rollouts: $(READY) ## Canary, A/B and bandit over thousands of seeds: how often they err; writes reports/bench-rollouts.json
 	$(PY) -m benchmarks.rollouts $(ARGS)
 
-faults: $(READY) ## The long matrix of faults: kills, pauses, cuts and storms, with printed seeds
-	$(PY) -m pytest tests/faults -m "broker or matrix" $(ARGS)
+faults: $(READY) ## What takes long: the matrix of faults with printed seeds, the demo of rollouts, export to a real MLflow
+	$(PY) -m pytest tests/faults tests/cli/test_runs_mlflow.py -m "broker or matrix" $(ARGS)
 
 soak: $(READY) ## Ten minutes at a steady rate: memory, descriptors and tasks; writes reports/soak.json and .svg
 	$(PY) -m benchmarks.soak $(ARGS)

@@ -34,6 +34,7 @@ def files() -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_a_real_server_has_the_run_with_all_that_belongs_to_it(server: Server, files: dict[str, bytes]) -> None:
     """Read back through its own API: name, status, times, tags, parameters, metrics with their history, files."""
     run = Runs([began(), progressed(1, loss=3.0), progressed(2, loss=1.0), succeeded(), decided()]).find("run-a")
@@ -60,6 +61,7 @@ def test_a_real_server_has_the_run_with_all_that_belongs_to_it(server: Server, f
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_exporting_again_changes_nothing_and_brings_what_is_new(server: Server, files: dict[str, bytes]) -> None:
     """A run under way is exported, ends, and is exported twice: one run, each point once, no file twice."""
     runs = Runs([began("run-b"), progressed(1, run_id="run-b", loss=3.0)])
@@ -79,6 +81,7 @@ def test_exporting_again_changes_nothing_and_brings_what_is_new(server: Server, 
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_a_failed_run_is_there_with_its_reason(server: Server) -> None:
     """And with no files, since it has no record."""
     run = Runs([event("run-f", "FAILED", error="out of memory")]).find("run-f")
@@ -91,6 +94,7 @@ def test_a_failed_run_is_there_with_its_reason(server: Server) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_a_deleted_experiment_is_named(server: Server) -> None:
     """What to do is in the message; MLflow's own is about a state."""
     run = Runs([event("run-d", "FAILED", model="gone", error="no")]).find("run-d")
