@@ -37,7 +37,6 @@ class Deployments:
         self._models = Models(context, store, trust or Trust(), threads=threads, in_thread=in_thread)
         self._state = core.INITIAL
         self._position = 0
-        self._newest_epoch = 0
         self._loading = asyncio.Lock()
         self._news = asyncio.Event()
         self._not_given: dict[int, DeploymentDecided] = {}
@@ -90,7 +89,6 @@ class Deployments:
             return
         if deployment.model == self._context.project.model:
             self._state = core.evolve(self._state, deployment)
-            self._newest_epoch = max(self._newest_epoch, deployment.epoch)
 
     async def _load_news(self) -> None:
         while True:
@@ -116,9 +114,8 @@ class Deployments:
                     return  # the store does not answer: nothing is decided, so nothing older comes back either
 
     async def _try(self, deployment: DeploymentDecided) -> None:
-        alone = (
-            deployment.epoch < self._newest_epoch
-        )  # what comes back brings no candidate: it may be rolled back since
+        # While a newer one cannot be had, an older one goes on without its candidate: that may have been rolled back.
+        alone = any(epoch > deployment.epoch for epoch in self._not_given)
         try:
             loaded = await self._models.load(deployment, alone=alone)
         except RefusedError as error:

@@ -216,3 +216,20 @@ async def test_golden_records_are_part_of_what_is_signed_and_checked(
         refused = await status(world, 2, "FAILED")
 
     assert "golden records are answered differently" in refused["reason"]
+
+
+async def test_a_forged_epoch_takes_no_canary_its_candidate(world, store, signer, tmp_path):
+    """However great the epoch: what is refused for good is not a newer decision."""
+    digests = store.put(classifier()), store.put(classifier(flipped=True))
+    row, decided = rollout(2, part(world, digests[0], 1, 0.5), part(world, digests[1], 2, 0.5, "candidate"))
+    traffic = []
+    for one in decided.traffic:
+        signature = signer.sign(statement_of(decided, one, signer.space))
+        traffic.append(one.model_copy(update={"signature": signature.value, "key_id": signature.key_id}))
+    async with serving(world, tmp_path, trust(tmp_path)) as service:
+        await write(world, rollout(2**60, no_signature(part(world, digests[1], 9)), rollout_id=None))
+        await status(world, 2**60, "FAILED")
+        await write(world, (row, decided.model_copy(update={"traffic": tuple(traffic)})))
+        await status(world, 2, "SERVING")
+
+        assert [1, 2] == sorted(service.deployments.versions)
