@@ -34,7 +34,7 @@ from millrace.contracts.events import DeploymentDecided
 from millrace.contracts.project import Project, load_project
 from millrace.demo.baseline import frozen
 from millrace.demo.dataset import DatasetFile, Row
-from millrace.demo.figures import Curves, curves, rolling
+from millrace.demo.figures import Curves, curves, right_of, rolling
 from millrace.demo.ledger import MISSING, Floats
 from millrace.demo.stage import write_whole
 from millrace.sim.virtual_time import run
@@ -60,7 +60,8 @@ def stream_of(project: Project) -> Stream:
     """The fields of the event, without those that only name it or say when it was."""
     fields = project.event
     left_out = {fields.id, fields.entity, fields.time}
-    rows: list[Row] = list(DatasetFile(project).slice(0, DatasetFile(project).rows))
+    file = DatasetFile(project)
+    rows: list[Row] = list(file.slice(0, file.rows))
     times = np.array([row.event[fields.time] * project.time_to_ms for row in rows])
     known_at = np.searchsorted(times, [row.label_time_ms for row in rows], side="left").tolist()
     return Stream(
@@ -109,7 +110,7 @@ def simulate(project: Project, seed: int) -> tuple[Simulation, Outcome, bytes, t
 def judged(project: Project, found: Curves, answers: Mapping[str, Floats]) -> dict[str, float]:
     """The share of right answers of each over the rows that all have answered."""
     label = found.columns.label
-    said = {name: _right(values, label) for name, values in answers.items()}
+    said = {name: right_of(values, label) for name, values in answers.items()}
     said |= {"loop": found.loop, "frozen": found.frozen, "repeat_last": found.repeat_last}
     stacked = np.stack(list(said.values()))[:, project.training.first_rows :]
     answered = stacked[:, ~np.isnan(stacked).any(axis=0)]
@@ -160,7 +161,7 @@ def measure(project: Project, seed: int) -> tuple[dict[str, Any], dict[str, Floa
         "run_s": round(time.monotonic() - began, 1),
     }
     lines = {"loop": found.loop, "frozen": found.frozen, "repeat_last": found.repeat_last}
-    lines |= {name: _right(values, found.columns.label) for name, values in answers.items()}
+    lines |= {name: right_of(values, found.columns.label) for name, values in answers.items()}
     return report, {name: rolling(line, WINDOW_ROWS) for name, line in lines.items()}
 
 
@@ -180,12 +181,6 @@ def faults(report: Mapping[str, Any]) -> list[str]:
             f"only {report['reproduced']['equal']} of {report['reproduced']['runs']} models came out equal again"
         )
     return found
-
-
-def _right(said: Floats, label: Floats) -> Floats:
-    right: Floats = (said == label).astype(np.float64)
-    right[np.isnan(said) | np.isnan(label)] = MISSING
-    return right
 
 
 def main() -> int:

@@ -4,8 +4,6 @@ import warnings
 from functools import cache
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression
@@ -29,21 +27,3 @@ def regressor(width: int = 3) -> bytes:
     model = LinearRegression().fit(rows, rows.sum(axis=1))
     with warnings.catch_warnings(action="ignore"):  # as above
         return to_onnx(model, rows[:1], target_opset={"": 17, "ai.onnx.ml": 3}).SerializeToString()
-
-
-def network(node: onnx.NodeProto, *tensors: onnx.TensorProto, width: int = 3, domain: str = "") -> bytes:
-    """A model of one node from features to value."""
-    graph = helper.make_graph(
-        [node],
-        "g",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, width])],
-        [helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])],
-        list(tensors),
-    )
-    opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
-
-
-def linear(weights: list[float]) -> onnx.TensorProto:
-    """The weight tensor of a linear node."""
-    return numpy_helper.from_array(np.array(weights, dtype=np.float32).reshape(-1, 1), "weights")

@@ -16,10 +16,7 @@ from millrace.stores.signing import (
     make_key,
     save_trusted,
 )
-
-SIGNED = ("test", "production")
-TRUSTED = "trusted.json"
-REVOKED = "revoked.json"  # the registry still knows by it what was decided here
+from services.registry.keys import REVOKED, SIGNED, TRUSTED, trust
 
 
 def folder_option(function: Callable[..., None]) -> Callable[..., None]:
@@ -109,13 +106,6 @@ def revoke(key_id: str, folder: Path, *, as_json: bool) -> None:
     trust(folder / REVOKED, [key for key in trusted if key.key_id == key_id])
     save_trusted(folder / TRUSTED, [key for key in trusted if key.key_id != key_id])
     click.echo(json.dumps({"revoked": key_id}) if as_json else f"{key_id} is no longer trusted")
-
-
-def trust(path: Path, keys: list[TrustedKey]) -> None:
-    """Add keys to a list of keys; those that are there stay."""
-    known = load_trusted(path) if path.exists() else []
-    ids = {key.key_id for key in known}
-    save_trusted(path, [*known, *(key for key in keys if key.key_id not in ids)])
 
 
 def signing_ids(folder: Path) -> set[str]:

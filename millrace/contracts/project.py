@@ -201,12 +201,10 @@ class Project(Section):
     @cached_property
     def code_hash(self) -> str:
         """Content hash of all that decides what a training run does: the pipeline's file and the configuration."""
-        builds = [family.build for family in self.training.search.families] if self.training.search else []
-        files = dict.fromkeys(build.partition(":")[0] for build in (self.training.pipeline, *builds))
+        pipeline = self.folder / self.training.pipeline.partition(":")[0]
         config = self.model_dump(mode="json", include={"label", "features", "training", "gates"})
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-        for file in files:
-            digest.update((self.folder / file).read_bytes())
+        digest.update(pipeline.read_bytes())
         return digest.hexdigest()[:16]
 
 

@@ -55,9 +55,9 @@ def curves(ledger: Ledger, frozen: Floats) -> Curves:
         places[int(partition)] = (columns.offset[rows], rows)
     return Curves(
         columns,
-        _right(columns.predicted, columns.label),
-        _right(frozen, columns.label),
-        _right(repeat_last(columns), columns.label),
+        right_of(columns.predicted, columns.label),
+        right_of(frozen, columns.label),
+        right_of(repeat_last(columns), columns.label),
         places,
     )
 
@@ -91,7 +91,7 @@ def accuracy(found: Curves, first_rows: int) -> Accuracy:
 def report(run: Run, received_ms: Mapping[tuple[int, int], int], found: Curves, facts: Facts) -> Report:
     """All figures; the checks are added by ``checks.check``."""
     columns, control = found.columns, run.control
-    scored = _is_scored(columns, control)
+    scored = is_scored(columns, control)
     chains = control.chains()
     caused = [chain for chain in chains if chain.caused_by_drift]
     waits = [wait for chain in caused if (wait := chain.drift_to_serving_s) is not None]
@@ -135,13 +135,14 @@ def report(run: Run, received_ms: Mapping[tuple[int, int], int], found: Curves, 
     )
 
 
-def _right(said: Floats, label: Floats) -> Floats:
+def right_of(said: Floats, label: Floats) -> Floats:
+    """1 where the answer is the label, else 0; NaN where either is missing."""
     right: Floats = (said == label).astype(np.float64)
     right[np.isnan(said) | np.isnan(label)] = MISSING
     return right
 
 
-def _is_scored(columns: Columns, control: Control) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def is_scored(columns: Columns, control: Control) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Which events lie at or after the offset from which their partition is scored."""
     scored = np.zeros(len(columns), dtype=np.bool_)
     for partition, offset in control.first_offsets().items():

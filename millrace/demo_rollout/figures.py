@@ -7,6 +7,7 @@ import numpy as np
 
 from millrace.contracts.events import DeploymentDecided, ServingStatusReported
 from millrace.demo.control import Control
+from millrace.demo.figures import is_scored
 from millrace.demo.ledger import Columns
 from millrace.demo.measure import Run
 from millrace.demo_rollout.ending import Ending, ending
@@ -41,7 +42,7 @@ def report(run: Run, told: Told, facts: Facts) -> RolloutReport:
         cases["tampered"] = _forged(run, columns, told.forged_epoch)
     good = ending(run, told.requests["sound"]) if "sound" in told.requests else None
     promoted = good is not None and good.promoted
-    scored = _since_first(columns, run.control)
+    scored = is_scored(columns, run.control)
     return RolloutReport(
         cases=cases,
         rollback_ms=_rollback_ms(run.control, told),
@@ -139,13 +140,6 @@ def _row_of_epoch(run: Run, epoch: int) -> int | None:
         if one.status == "SERVING" and one.epoch >= epoch
     ]
     return min(rows, default=None)
-
-
-def _since_first(columns: Columns, control: Control) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    scored = np.zeros(len(columns), dtype=np.bool_)
-    for partition, offset in control.first_offsets().items():
-        scored |= (columns.partition == partition) & (columns.offset >= offset)
-    return scored
 
 
 WORDS: Mapping[str, str] = {

@@ -54,19 +54,20 @@ def load_signers(folder: Path, *, create: bool) -> Mapping[str, Signer]:
             log.warning("made a signing key", folder=str(folder), space=space, key_id=key.key_id)
         signers = {space: Signer.load(folder / f"{space}.pem", space) for space in SIGNED}
         if create:
-            _trust(folder / TRUSTED, {space: signers[space].trusted for space in signers}, missing)
+            spaces = missing if (folder / TRUSTED).exists() else SIGNED  # what was revoked stays revoked
+            trust(folder / TRUSTED, [signers[space].trusted for space in spaces])
     except OSError as error:
         raise SigningError(f"no key can be written to {folder}: {error}; set MILLRACE_KEYS to a folder") from error
     return signers
 
 
-def _trust(path: Path, keys: Mapping[str, TrustedKey], made: Sequence[str]) -> None:
-    """Add what was made, or begin the list. What was trusted before stays so, and what was revoked stays revoked."""
-    trusted = load_trusted(path) if path.exists() else None
-    new = [key for space, key in keys.items() if trusted is None or space in made]
-    if new:
-        save_trusted(path, [*(trusted or []), *new])
-        log.warning("keys are trusted from now on", path=str(path), key_ids=[key.key_id for key in new])
+def trust(path: Path, keys: Sequence[TrustedKey]) -> None:
+    """Add keys to a list of keys, or begin it; those that are there stay."""
+    known = load_trusted(path) if path.exists() else []
+    ids = {key.key_id for key in known}
+    missing = [key for key in keys if key.key_id not in ids]
+    if missing:
+        save_trusted(path, [*known, *missing])
 
 
 def foreign(event: DeploymentDecided, known: Verifier, *, after_signed: bool) -> str | None:

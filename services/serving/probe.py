@@ -13,7 +13,6 @@ import multiprocessing
 import resource
 import signal
 import threading
-import time
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
@@ -22,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from millrace.bus.retry import backoff_s
+from millrace.bus.forkserver import launch
 from millrace.contracts.errors import ArtifactError
 from millrace.contracts.golden import Golden
 from millrace.telemetry.log import get_logger
@@ -31,7 +30,6 @@ from services.serving.score import Model
 from services.serving.verify import NotNowError
 
 log = get_logger(__name__)
-LAUNCHES = 5  # tries, within a second
 DEATH_S = 5.0  # from a broken pipe to the exit status
 GRACE_S = 5  # after the wall time, for a child whose parent is gone
 PRELOADED = ("services.serving.probe",)
@@ -115,7 +113,7 @@ class ChildProbe:
             ours, its = context.Pipe()
             process = context.Process(target=_child, args=(its, self._memory_mb, self._seconds))
             try:
-                _launch(process)
+                _start(process)
                 its.close()
                 self._watch(process)
                 self._ask(process, ours, task)
@@ -170,18 +168,11 @@ class ChildProbe:
         return name
 
 
-def _launch(process: ForkServerProcess) -> None:
-    """Start it. A fork server that has died is found out and replaced by a later try."""
-    for attempt in range(1, LAUNCHES + 1):
-        try:
-            process.start()
-        except (EOFError, OSError) as error:
-            if attempt == LAUNCHES:
-                raise NotNowError(f"the probe's process cannot be started: {error!r}") from error
-            log.warning("the fork server does not answer", attempt=attempt, error=repr(error))
-            time.sleep(backoff_s(attempt))
-        else:
-            return
+def _start(process: ForkServerProcess) -> None:
+    try:
+        launch(process)
+    except (EOFError, OSError) as error:
+        raise NotNowError(f"the probe's process cannot be started: {error!r}") from error
 
 
 def _child(ours: Connection, memory_mb: int, seconds: float) -> None:

@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection, forkserver
@@ -26,7 +25,7 @@ from typing import Protocol, runtime_checkable
 import psutil
 
 from millrace.bus.failpoints import failpoint
-from millrace.bus.retry import backoff_s
+from millrace.bus.forkserver import launch
 from millrace.contracts.events import RunProgress
 from millrace.telemetry.log import get_logger
 from services.trainer import usage
@@ -35,7 +34,6 @@ from services.trainer.output import Output
 from services.trainer.train.task import FitError, FitResult, FitTask, Report
 
 log = get_logger(__name__)
-LAUNCHES = 5  # tries, within a second
 DEATH_S = 5.0  # from a broken pipe to the exit status
 LOOK_S = 0.5  # between two looks at what the fit uses
 
@@ -190,7 +188,10 @@ class _Child:
                     member.kill()
 
     def _start(self, process: ForkServerProcess) -> None:
-        _launch(process)
+        try:
+            launch(process)
+        except (EOFError, OSError) as error:
+            raise FitError(f"the fit's process cannot be started: {error!r}") from error
         with self._lock:
             assert process.pid is not None, "it was started"
             self._process, self._family = process, usage.Family(process.pid)
@@ -213,20 +214,6 @@ class _Child:
         process.join(DEATH_S)
         self.kill()  # nobody writes any more, so the last words can be read to their end
         raise FitError(_epitaph(process.exitcode, self._limits, output.close()))
-
-
-def _launch(process: ForkServerProcess) -> None:
-    """Start it. A fork server that has died is found out and replaced by a later try, once its remains are gone."""
-    for attempt in range(1, LAUNCHES + 1):
-        try:
-            process.start()
-        except (EOFError, OSError) as error:
-            if attempt == LAUNCHES:
-                raise FitError(f"the fit's process cannot be started: {error!r}") from error
-            log.warning("the fork server does not answer", attempt=attempt, error=repr(error))
-            time.sleep(backoff_s(attempt))
-        else:
-            return
 
 
 def _enter(tasks: Connection, alive: Connection, output: Connection, limits: Limits, within: Within) -> None:

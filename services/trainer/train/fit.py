@@ -25,10 +25,10 @@ from services.trainer.train.judge import measure, require_metric
 from services.trainer.train.record import make_record
 from services.trainer.train.score import Scores, score
 from services.trainer.train.search import Build, Found, baselines, search
+from services.trainer.train.skops_model import from_skops, is_skops
 from services.trainer.train.task import Choice, FitError, FitResult, FitTask, Report
 
 __all__ = ("Build", "train")
-SKOPS = b"PK\x03\x04"  # how a skops file begins: it is a zip
 IMPORTED = Choice("imported", {}, "")
 TESTS = ("scoring the ONNX file", "baselines", "checks")
 
@@ -97,10 +97,8 @@ def _fitted(task: FitTask, builds: Mapping[str, Build], report: Report) -> _Made
 
 def _as_onnx(task: FitTask) -> FitTask:
     """The task, with an imported skops file as the ONNX file that it becomes here."""
-    if task.imported is None or not task.imported.startswith(SKOPS):
+    if task.imported is None or not is_skops(task.imported):
         return task
-    from services.trainer.train.skops_model import from_skops  # noqa: PLC0415  # only where such a file comes in
-
     estimator = from_skops(task.imported, task.skops_allowed)
     width = getattr(estimator, "n_features_in_", None)
     if width != len(task.feature_names):

@@ -10,8 +10,6 @@ import zipfile
 from collections.abc import Iterable
 from typing import Any
 
-import skops.io
-
 from services.trainer.train.task import FitError
 
 MAGIC = b"PK\x03\x04"
@@ -44,6 +42,8 @@ def from_skops(content: bytes, allowed: Iterable[str] = ()) -> Any:
     Raises:
         FitError: it is no skops file, too large, or names types that are not allowed.
     """
+    import skops.io  # noqa: PLC0415  # half a second, only where such a file comes in
+
     trusted = ALLOWED | set(allowed)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
