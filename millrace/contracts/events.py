@@ -18,6 +18,14 @@ from millrace.contracts.data_events import (
     FieldExpectation,
 )
 from millrace.contracts.event_base import Event, Severity, Value
+from millrace.contracts.monitor_events import (
+    AlertHandled,
+    AlertRaised,
+    DriftDetected,
+    ModelMetricsMeasured,
+    MonitorStateSaved,
+    TrainingProfileRecorded,
+)
 from millrace.contracts.rollout_events import (
     ArmMeasured,
     DeploymentDecided,
@@ -30,9 +38,28 @@ from millrace.contracts.rollout_events import (
 )
 
 __all__ = (  # besides the classes that stand here, of which there are too many for one file
-    "ArmMeasured", "DataQualityJudged", "DeploymentDecided", "Event", "ExpectationsLearned", "FeatureStateSaved",
-    "FieldCorrelation", "FieldExpectation", "ManageAction", "ManageModel", "PairMeasured", "RolloutMeasured",
-    "Severity", "Traffic", "Value", "VariantScored",
+    "AlertHandled",
+    "AlertRaised",
+    "ArmMeasured",
+    "DataQualityJudged",
+    "DeploymentDecided",
+    "DriftDetected",
+    "Event",
+    "ExpectationsLearned",
+    "FeatureStateSaved",
+    "FieldCorrelation",
+    "FieldExpectation",
+    "ManageAction",
+    "ManageModel",
+    "ModelMetricsMeasured",
+    "MonitorStateSaved",
+    "PairMeasured",
+    "RolloutMeasured",
+    "Severity",
+    "Traffic",
+    "TrainingProfileRecorded",
+    "Value",
+    "VariantScored",
 )  # fmt: skip
 RunStatus = Literal["STARTED", "SUCCEEDED", "FAILED"]
 RunTrigger = Literal["FIRST_DATA", "DRIFT", "OPERATOR", "SCHEDULE"]
@@ -171,6 +198,8 @@ class RetrainModel(Event):
     requested_at_ms: int
     import_sha256: str | None = None
     sample_sha256: str | None = None
+    evidence: tuple[str, ...] = ()
+    recurs_version: int | None = None
 
 
 class CheckResult(Value):
@@ -277,60 +306,6 @@ class ServingStatusReported(Event):
     reported_at_ms: int
 
 
-class ModelMetricsMeasured(Event):
-    """Prequential metrics of one version over a window of labelled predictions."""
-
-    schema_name = "model-metrics-measured"
-
-    metrics_id: str
-    model: str
-    version: int
-    partition: int
-    until_offset: int
-    window_rows: int
-    total_rows: int
-    until_time_ms: int
-    metrics: Mapping[str, float]
-    measured_at_ms: int
-
-
-class DriftDetected(Event):
-    """A detector's verdict on one subject, with the evidence."""
-
-    schema_name = "drift-detected"
-
-    drift_id: str
-    model: str
-    version: int
-    subject: str
-    detector: str
-    severity: Severity
-    partition: int
-    sample_offset: int
-    event_id: str
-    time_ms: int
-    before: float
-    after: float
-    before_rows: int
-    after_rows: int
-    parameters: Mapping[str, float]
-    detected_at_ms: int
-
-
-class AlertRaised(Event):
-    """Something that an operator should look at."""
-
-    schema_name = "alert-raised"
-
-    alert_id: str
-    service: str
-    severity: Literal["WARNING", "CRITICAL"]
-    reason: str
-    subject: str
-    message: str
-    raised_at_ms: int
-
-
 class AuditRecorded(Event):
     """Who decided what, and why."""
 
@@ -354,5 +329,5 @@ EVENTS: tuple[type[Event], ...] = (
     LabelObserved, SampleRecorded, PredictionMade, ObservationsRecorded, DataSnapshotTaken, RetrainModel,
     TrainingRunChanged, ModelVersionChanged, DeploymentDecided, ServingStatusReported, ModelMetricsMeasured,
     DriftDetected, AlertRaised, AuditRecorded, ExpectationsLearned, DataQualityJudged, FeatureStateSaved,
-    RolloutMeasured, ManageModel,
+    RolloutMeasured, ManageModel, TrainingProfileRecorded, MonitorStateSaved, AlertHandled,
 )  # fmt: skip

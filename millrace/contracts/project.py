@@ -21,9 +21,10 @@ from millrace.contracts.errors import ProjectError
 from millrace.contracts.expectations import NUMBER_TYPES, TEXT_TYPES, Expectation, NullShare, check_fields, plain_types
 from millrace.contracts.feature_spec import FeatureSpec, FieldKind, Function, feature_set_id, fields_of
 from millrace.contracts.gates_policy import Gates
+from millrace.contracts.monitor_policy import Monitors
 from millrace.contracts.personal import Personal, personal_of
 from millrace.contracts.rollout_policy import Rollout, Spaces
-from millrace.contracts.sections import Dataset, Dedupe, EventFields, Label, Monitors, Section
+from millrace.contracts.sections import Dataset, Dedupe, EventFields, Label, Section
 from millrace.contracts.training_policy import Training
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]

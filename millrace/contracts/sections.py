@@ -75,45 +75,6 @@ class Dedupe(Section):
     events: int = Field(200_000, ge=1_000)
 
 
-class Adwin(Section):
-    """Parameters of river's ADWIN; see ``services/monitor/detect/adwin.py``."""
-
-    delta: float = Field(gt=0, lt=1)
-    clock: int = Field(32, ge=1)
-    min_window_length: int = Field(5, ge=1)
-    grace_period: int = Field(10, ge=1)
-
-
-class Persisting(Section):
-    """The rule for an error that stays high after an alarm: it raises another one, once cool-down and warm-up are over.
-
-    ``margin`` is how far above its level before the drift the error may stay, in the unit of the error (a share for
-    classification). ``limit`` is how often the rule may speak after one drift. ``new_version`` says whether it also
-    judges a version that was deployed since.
-    """
-
-    margin: float = Field(0.03, ge=0)
-    limit: int = Field(3, ge=0)
-    new_version: bool = True
-
-
-class Monitors(Section):
-    """What the monitor watches, and how often it may ask for a retrain.
-
-    ``cool_down_rows`` labelled rows must pass between two alarms of one subject; ``warm_up_rows`` after a new version
-    began to serve. ``persisting`` of null turns that rule off. ``open_s`` is how long a request that nobody answers
-    keeps others back (wall time).
-    """
-
-    error: Adwin = Adwin(delta=0.002)
-    features: Adwin = Adwin(delta=1e-6)
-    cool_down_rows: int = Field(1000, ge=0)
-    warm_up_rows: int = Field(200, ge=0)
-    persisting: Persisting | None = Persisting()
-    open_s: float = Field(86_400, gt=0)
-    metrics_window_rows: int = Field(500, ge=10)
-
-
 class Dataset(Section):
     """A file with history, for ``millrace publish`` and ``millrace demo``: one row is one event, then its label.
 

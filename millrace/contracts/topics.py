@@ -7,7 +7,8 @@ Rules that hold for all topics:
 - The topics of one stream and of the models on it are *co-partitioned*: partition ``p`` of one is computed only from
   partition ``p`` of the others. That makes an entity's history one ordered sequence from event to prediction.
 - Control topics are never compacted: they are the memory of what was decided, and projections are rebuilt from them.
-  One topic is, ``<stream>-feature-state``: it only saves time, what it holds follows from the samples.
+  Two topics are, ``<stream>-feature-state`` and ``<model>-monitor-state``: they only save time, what they hold follows
+  from other topics.
 """
 
 from collections.abc import Iterator
@@ -299,11 +300,45 @@ ALERTS = TopicRow(
     "platform",
     "model",
     "alert-raised",
-    ("ingest", "trainer", "registry", "serving", "monitor"),
+    ("ingest", "trainer", "registry", "serving", "monitor", "operator"),
     ("operator",),
     90 * DAY_MS,
     1,
     "what an operator should look at now",
+)
+TRAINING_PROFILES = TopicRow(
+    "training-profiles",
+    "platform",
+    "model",
+    "training-profile-recorded",
+    ("trainer",),
+    ("monitor", "operator"),
+    FOREVER,
+    1,
+    "a sample of the rows that a version was trained and tested on, to compare with",
+)
+MONITOR_STATE = TopicRow(
+    "monitor-state",
+    "model",
+    "partition and part",
+    "monitor-state-saved",
+    ("monitor",),
+    ("monitor",),
+    FOREVER,
+    None,
+    "what the monitor remembers, as of an offset of the observations: recovery begins there",
+    compacted=True,
+)
+ALERT_ACTIONS = TopicRow(
+    "alert-actions",
+    "platform",
+    "actor",
+    "alert-handled",
+    ("operator",),
+    ("operator",),
+    FOREVER,
+    1,
+    "alerts acknowledged and silenced, by whom and why",
 )
 AUDIT_EVENTS = TopicRow(
     "audit-events",
@@ -320,7 +355,8 @@ AUDIT_EVENTS = TopicRow(
 TABLE: tuple[TopicRow, ...] = (
     EVENTS, LABELS, SAMPLES, DEAD_LETTERS, FEATURE_STATE, PREDICTIONS, SHADOW_PREDICTIONS, OBSERVATIONS,
     DATA_SNAPSHOTS, EXPECTATIONS, DATA_QUALITY, RETRAIN_REQUESTS, TRAINING_RUNS, MODEL_VERSIONS, REGISTRY_REQUESTS,
-    DEPLOYMENTS, ROLLOUT_EVIDENCE, SERVING_STATUS, MODEL_METRICS, DRIFT_EVENTS, ALERTS, AUDIT_EVENTS,
+    DEPLOYMENTS, ROLLOUT_EVIDENCE, SERVING_STATUS, TRAINING_PROFILES, MODEL_METRICS, MONITOR_STATE, DRIFT_EVENTS, ALERTS,
+    ALERT_ACTIONS, AUDIT_EVENTS,
 )  # fmt: skip
 
 

@@ -61,8 +61,8 @@ class Policy:
         return cls(
             task=project.label.task,
             classes=len(project.label.classes),
-            error=monitors.error.model_dump(),
-            features=monitors.features.model_dump(),
+            error=dict(monitors.error.parameters),
+            features=monitors.features.model_dump() if monitors.features else {},
             cool_down_rows=monitors.cool_down_rows,
             warm_up_rows=monitors.warm_up_rows,
             metrics_window_rows=monitors.metrics_window_rows,
