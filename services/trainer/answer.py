@@ -40,7 +40,7 @@ def pack(result: FitResult) -> bytes:
         "baselines": {name: dict(metrics) for name, metrics in result.baselines.items()},
         "usage": dict(result.usage),
     }
-    return _packed(said, (result.artifact, result.golden, result.record))
+    return _packed(said, (result.artifact, result.golden, result.record, result.answers))
 
 
 def pack_error(error: FitError) -> bytes:
@@ -62,7 +62,7 @@ def unpack(data: bytes) -> FitResult | RunProgress:
             raise FitError(str(said["error"]))
         if "progress" in said:
             return RunProgress.model_validate(said["progress"])
-        artifact, golden, record = _files(said["sizes"], data[end:])
+        artifact, golden, record, answers = _files(said["sizes"], data[end:])
         family, params, window = said["choice"]
         return FitResult(
             artifact=artifact,
@@ -73,6 +73,7 @@ def unpack(data: bytes) -> FitResult | RunProgress:
             baselines=said["baselines"],
             golden=golden,
             record=record,
+            answers=answers,
             usage=said["usage"],
         )
     except (ValueError, KeyError, TypeError) as error:

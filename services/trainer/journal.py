@@ -15,7 +15,7 @@ Rules:
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from millrace.bus.retry import backoff_s
 from millrace.bus.transport import Producer, Transport
@@ -32,6 +32,7 @@ from millrace.contracts.events import (
     ExpectationsLearned,
     ModelVersionChanged,
     RetrainModel,
+    TrainingProfileRecorded,
     TrainingRunChanged,
 )
 from millrace.telemetry.log import get_logger
@@ -40,6 +41,11 @@ from services.trainer import core, endings
 log = get_logger(__name__)
 RUNS = topics.TRAINING_RUNS.suffix
 ALERTS = topics.ALERTS.suffix
+Learned = ExpectationsLearned | TrainingProfileRecorded
+LEARNED: Mapping[type[Event], str] = {
+    ExpectationsLearned: topics.EXPECTATIONS.suffix,
+    TrainingProfileRecorded: topics.TRAINING_PROFILES.suffix,
+}
 FOLDED: Mapping[str, type[Event]] = {
     topics.DEPLOYMENTS.suffix: DeploymentDecided,  # first: with a deployment, old snapshots need not be remembered
     topics.MODEL_VERSIONS.suffix: ModelVersionChanged,
@@ -127,7 +133,7 @@ class Journal:
                     found.add((await self._codec.decode(AlertRaised, record.value)).alert_id)
         return frozenset(found)
 
-    async def publish(self, change: TrainingRunChanged, learned: ExpectationsLearned | None = None) -> bool:
+    async def publish(self, change: TrainingRunChanged, learned: Sequence[Learned] = ()) -> bool:
         """Write the event, a failure together with its alert, a success with what was learned of its rows.
 
         False if the log makes it superfluous; then nothing is written.
@@ -166,7 +172,7 @@ class Journal:
         try:
             producer = await self._owned()
             if core.is_news(self.state, change):
-                offsets = await producer.commit([self._records(change, None)[0]])
+                offsets = await producer.commit([self._records(change, ())[0]])
                 self._own.add(offsets[0])
         except MillraceError as error:
             await self.close()
@@ -186,10 +192,8 @@ class Journal:
             await self.refresh()
         return self._producer
 
-    def _records(self, change: TrainingRunChanged, learned: ExpectationsLearned | None) -> list[OutRecord]:
-        events: list[tuple[str, Event]] = [(RUNS, change)]
-        if learned is not None:
-            events.append((topics.EXPECTATIONS.suffix, learned))
+    def _records(self, change: TrainingRunChanged, learned: Sequence[Learned]) -> list[OutRecord]:
+        events: list[tuple[str, Event]] = [(RUNS, change), *((LEARNED[type(event)], event) for event in learned)]
         if change.status == "FAILED":
             events.append((ALERTS, endings.alert(change)))
         key = self.state.model.encode()

@@ -7,7 +7,7 @@ is asked again for a while first. A champion whose file is lost is no such reaso
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -19,7 +19,7 @@ from millrace.bus.tasks import InThread, run_together
 from millrace.bus.types import Record
 from millrace.contracts import topics
 from millrace.contracts.errors import ArtifactError, ContractError, MillraceError, OffsetGoneError
-from millrace.contracts.events import ExpectationsLearned, TrainingRunChanged
+from millrace.contracts.events import TrainingRunChanged
 from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import TRAINING_RUNS, TRAINING_SECONDS
@@ -27,9 +27,10 @@ from services.trainer import core, endings, opening
 from services.trainer.asking import PatientStore
 from services.trainer.dask_fitter import RunFitter
 from services.trainer.fitter import Fitter, ReportingFitter
-from services.trainer.journal import FOLDED, Journal
+from services.trainer.journal import FOLDED, Journal, Learned
 from services.trainer.learner import Learner
 from services.trainer.material import Material, Wanted
+from services.trainer.profile import profile_of_run
 from services.trainer.progress import Progress
 from services.trainer.reader import SamplesReader
 from services.trainer.sources import Sources, policy_of
@@ -40,7 +41,7 @@ from services.trainer.train.window import Window
 log = get_logger(__name__)
 STORE_TRIES = 30  # with the waits between them about two minutes: a restart of the store, not a night
 LONGEST_WAIT_S = 3600.0  # a wall clock may be put right while time is waited for
-WRITES = (topics.TRAINING_RUNS, topics.EXPECTATIONS, topics.ALERTS)
+WRITES = (topics.TRAINING_RUNS, topics.EXPECTATIONS, topics.TRAINING_PROFILES, topics.ALERTS)
 UNREADABLE = (ContractError, OffsetGoneError)
 
 
@@ -192,7 +193,10 @@ class TrainerService:
             ended = endings.succeeded(
                 started, result, kept, champion, self._now_ms(), metric=metric, champion_fault=fault
             )
-            await self._say(ended.model_copy(update={"expectations_id": learned.expectations_id}), learned)
+            names = self._context.project.feature_names
+            profile = profile_of_run(started, window, result.answers, names, self._now_ms())
+            ended = ended.model_copy(update={"expectations_id": learned.expectations_id})
+            await self._say(ended, (learned,) if profile is None else (learned, profile))
         await self._studies.forget({started.run_id})
 
     async def _fitted(self, started: TrainingRunChanged, task: FitTask) -> FitResult:
@@ -224,7 +228,7 @@ class TrainerService:
             return known[1]
         return await self._material.rows(started)
 
-    async def _say(self, change: TrainingRunChanged, learned: ExpectationsLearned | None = None) -> None:
+    async def _say(self, change: TrainingRunChanged, learned: Sequence[Learned] = ()) -> None:
         if not await self._journal.publish(change, learned):
             log.info("already in the log", run_id=change.run_id, status=change.status)
             return

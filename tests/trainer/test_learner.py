@@ -3,7 +3,8 @@
 from millrace.bus.tasks import inline
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
-from millrace.contracts.events import FieldCorrelation, FieldExpectation
+from millrace.contracts.events import FieldCorrelation, FieldExpectation, TrainingProfileRecorded
+from millrace.contracts.profile import profile_of
 from services.trainer import learner
 from services.trainer.learner import Learner
 from services.trainer.train.window import Row, Window
@@ -40,7 +41,16 @@ async def test_a_run_that_succeeds_publishes_what_it_learned(tmp_path):
     async with mill.trainer():
         started, ended = await mill.until_runs(2)
     (learned,) = await mill.world.values(topics.EXPECTATIONS)
+    (recorded,) = await mill.world.values(topics.TRAINING_PROFILES)
+    profile = profile_of(TrainingProfileRecorded.model_validate(recorded))
 
+    assert (ended["run_id"], ended["train_rows"], ended["holdout_rows"]) == (
+        profile.run_id,
+        profile.rows,
+        profile.holdout_rows,
+    )
+    assert len(profile.holdout_values) == ended["holdout_rows"]
+    assert profile.holdout_scores.shape == (ended["holdout_rows"], 2)
     assert ("STARTED", "SUCCEEDED") == (started["status"], ended["status"])
     assert (ended["expectations_id"], ended["artifact_sha256"]) == (
         learned["expectations_id"],

@@ -17,6 +17,7 @@ import numpy as np
 
 from millrace.contracts.events import CheckResult, RunProgress
 from millrace.contracts.golden import ROWS, Golden
+from millrace.contracts.profile import encode_rows
 from services.trainer.train.checks import Clock, check
 from services.trainer.train.checks.candidate import Candidate
 from services.trainer.train.export import export
@@ -82,6 +83,7 @@ def train(task: FitTask, builds: Mapping[str, Build], report: Report, clock: Clo
         choice=IMPORTED if made.found is None else made.found.choice,
         baselines=compared,
         golden=_golden(task, made.scores).to_bytes(),
+        answers=_answers(made.scores),
         record=make_record(task, candidate, made.found, checks, metrics=everything, timed=clock is not None),
     )
 
@@ -135,6 +137,12 @@ def _golden(task: FitTask, scores: Scores) -> Golden:
     rows = len(task.holdout.y)
     at = np.unique(np.linspace(0, rows - 1, min(ROWS, rows)).round().astype(np.int64))
     return Golden(task.holdout.x[at], scores.values[at], scores.probabilities[at])
+
+
+def _answers(scores: Scores) -> bytes:
+    """What the file says of all hold-out rows."""
+    said = {f"score_{index}": column for index, column in enumerate(scores.probabilities.T)}
+    return encode_rows({"value": scores.values, **said})
 
 
 def _champion_scores(task: FitTask) -> Scores | None:

@@ -101,7 +101,8 @@ class FitResult:
     """The ONNX file with its metrics on the hold-out rows, the champion's on the same ones, and the named checks.
 
     ``baselines`` has the metrics of each baseline on the same rows. ``golden`` are the golden records and ``record``
-    the run's record, as files (empty if there is none).
+    the run's record, as files (empty if there is none). ``answers`` is what the file says of the hold-out rows, as
+    columns of ``millrace/contracts/profile.py``: ``value``, and ``score_<i>`` where it gives scores.
     ``usage`` is what the fit needed, see ``services/trainer/usage.py``; it differs each time, so it is not compared.
     """
 
@@ -113,4 +114,5 @@ class FitResult:
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     golden: bytes = b""
     record: bytes = b""
+    answers: bytes = b""
     usage: Mapping[str, float] = field(default_factory=dict, compare=False)
