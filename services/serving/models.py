@@ -9,10 +9,10 @@ from millrace.bus.context import Context
 from millrace.bus.tasks import InThread
 from millrace.contracts.errors import ArtifactError
 from millrace.contracts.events import DeploymentDecided, Traffic
+from millrace.contracts.model_file import DEFAULT, Limits
 from millrace.stores.artifacts import ArtifactStore
 from millrace.telemetry.metrics import MODEL_LOAD_SECONDS
 from services.serving.guard import Guard, SetAlarm
-from services.serving.model_file import DEFAULT, Limits
 from services.serving.probe import Probe, Task, try_model
 from services.serving.score import Model
 from services.serving.variants import Part, Rollout

@@ -24,8 +24,8 @@ import numpy as np
 from millrace.bus.forkserver import launch
 from millrace.contracts.errors import ArtifactError
 from millrace.contracts.golden import Golden
+from millrace.contracts.model_file import DEFAULT, Limits
 from millrace.telemetry.log import get_logger
-from services.serving.model_file import DEFAULT, Limits
 from services.serving.score import Model
 from services.serving.verify import NotNowError
 

@@ -1,6 +1,6 @@
 """An ONNX model, checked before it is trusted, and the scoring of one micro-batch. Pure: bytes and arrays in and out.
 
-A model is admitted only if its file is what the trainer exports (``model_file.py``), it takes one float input as wide
+A model is admitted only if its file is what the trainer exports (``contracts/model_file.py``), it takes one float input as wide
 as the feature set, scores any number of rows, odd values included, and gives a finite score for each class.
 """
 
@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from millrace.contracts.errors import ArtifactError
-from services.serving.model_file import DEFAULT, Limits, check_file
+from millrace.contracts.model_file import DEFAULT, Limits, check_file
 
 Floats = NDArray[np.float64]
 

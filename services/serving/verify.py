@@ -1,7 +1,7 @@
 """What has to hold before a version is loaded: its place in the deployment, its feature set, and its signature.
 
 The epoch only grows (``core.py``) and the store answers with what its address says; what the file may hold is in
-``model_file.py``, and whether it answers as in training in ``probe.py``.
+``contracts/model_file.py``, and whether it answers as in training in ``probe.py``.
 """
 
 import math

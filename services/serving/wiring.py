@@ -1,7 +1,7 @@
 """Serving put together from its settings."""
 
 from millrace.bus.context import Context
-from services.serving.model_file import Limits
+from millrace.contracts.model_file import Limits
 from services.serving.models import Trust
 from services.serving.probe import ChildProbe, warm
 from services.serving.settings import Settings

@@ -3,7 +3,7 @@
 import pytest
 
 from millrace.contracts.errors import ArtifactError
-from services.serving.model_file import Limits
+from millrace.contracts.model_file import Limits
 from services.serving.probe import ChildProbe, Task, try_model
 from services.serving.verify import NotNowError
 from tests.onnx_models import classifier

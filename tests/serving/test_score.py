@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from millrace.contracts.errors import ArtifactError
-from services.serving.model_file import DEFAULT, check_file
+from millrace.contracts.model_file import DEFAULT, check_file
 from services.serving.score import Model
 from tests.onnx_models import classifier, regressor
 

@@ -125,18 +125,29 @@ def outside(model):
     tensor.external_data.add(key="location", value="weights.bin")
 
 
+def branching(model):
+    """Add a node that does one thing or another."""
+    output = onnx.helper.make_tensor_value_info("other", onnx.TensorProto.BOOL, [])
+    branch = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["when"], ["other"])], "branch", [], [output])
+    model.graph.initializer.append(onnx.helper.make_tensor("when", onnx.TensorProto.BOOL, [], [True]))
+    model.graph.node.append(onnx.helper.make_node("If", ["when"], ["said"], then_branch=branch, else_branch=branch))
+
+
 FILES = {
-    "not a model": (lambda: b"hello", "no valid ONNX model"),
-    "cut short": (lambda: elsewhere()[:200], "no valid ONNX model"),
+    "not a model": (lambda: b"hello", "could not be served: not a valid ONNX file"),
+    "cut short": (lambda: elsewhere()[:200], "could not be served: not a valid ONNX file"),
     "too narrow": (lambda: elsewhere(width=2), "width 3 is needed, the features in the project's order: x, x_change"),
-    "of text": (text_input, "one float tensor of any number of rows"),
+    "of text": (text_input, "holds strings; features and classes are numbers"),
+    "with a branch": (lambda: changed(branching), "loops and branches are not served"),
     "with a zipmap": (lambda: elsewhere(zipmap=True), "zipmap"),
-    "with names for classes": (lambda: elsewhere(names=["no", "yes"]), "the index of each in label.classes"),
-    "of other classes": (lambda: elsewhere(names=[7, 8]), r"answers with \[7.0, 8.0\]; the index of a class is needed"),
-    "of foreign operators": (
-        lambda: changed(lambda model: model.opset_import.add(domain="com.evil", version=1)), "operators of .'com.evil'",
+    "with names for classes": (
+        lambda: elsewhere(names=["no", "yes"]), "holds strings.* the index of each in label.classes",
     ),
-    "in parts": (lambda: changed(outside), "in other files; save it as one file"),
+    "of other classes": (lambda: elsewhere(names=[7, 8]), r"numbers its classes \[7, 8\], 0 upwards is needed"),
+    "of foreign operators": (
+        lambda: changed(lambda model: model.opset_import.add(domain="com.evil", version=1)), "domains .'com.evil'",
+    ),
+    "in parts": (lambda: changed(outside), "lies outside the file; a model must be whole"),
 }  # fmt: skip
 
 

@@ -1,17 +1,16 @@
 """A model from elsewhere: the ONNX file is looked at before it is scored, because nobody here has made it.
 
-What it has to be: a whole and valid file without external data, of operators that serving admits, with one float input
-as wide as the project's features. A classifier's first output is the index of the class, its second the probability of
-each class as one array (skl2onnx's ``zipmap`` turned off); a regression's only output is the number.
+What it has to be: a file that serving would load (``millrace/contracts/model_file.py``), with one float input as wide as
+the project's features. A classifier's first output is the index of the class, its second the probability of each class
+as one array (skl2onnx's ``zipmap`` turned off); a regression's only output is the number.
 """
 
-import onnx
 import onnxruntime
 
+from millrace.contracts.errors import ArtifactError
+from millrace.contracts.model_file import check_file
 from services.trainer.train.score import Scores, score
 from services.trainer.train.task import Features, FitError, FitTask
-
-DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 
 
 def require_servable(content: bytes, task: FitTask) -> None:
@@ -21,13 +20,12 @@ def require_servable(content: bytes, task: FitTask) -> None:
         FitError: with the reason and the way out.
     """
     try:
-        model = onnx.load_model_from_string(content)
-        _require_whole(model)
-        onnx.checker.check_model(model, full_check=True)
-    except FitError:
-        raise
-    except Exception as error:  # protobuf's, the checker's and the shape inference's errors have no common base
-        raise FitError(f"the imported file of {len(content)} bytes is no valid ONNX model: {error}") from error
+        check_file(content)
+    except ArtifactError as error:
+        raise FitError(
+            f"the imported file of {len(content)} bytes could not be served: {error}. Export one whole ONNX file of "
+            "ONNX's own operators, its classes numbered by the index of each in label.classes"
+        ) from error
     _require_input(content, task)
 
 
@@ -54,15 +52,6 @@ def score_imported(content: bytes, x: Features, task: FitTask) -> Scores:
             f"0 to {classes - 1} of {list(task.label.classes)}"
         )
     return scores
-
-
-def _require_whole(model: onnx.ModelProto) -> None:
-    strange = sorted({opset.domain for opset in model.opset_import} - DOMAINS)
-    if strange:
-        raise FitError(f"the imported model has operators of {strange}; serving admits those of ONNX and ONNX-ML only")
-    outside = [one.name for one in model.graph.initializer if one.data_location == onnx.TensorProto.EXTERNAL]
-    if outside:
-        raise FitError(f"the imported model keeps {outside[:3]} in other files; save it as one file")
 
 
 def _require_input(content: bytes, task: FitTask) -> None:

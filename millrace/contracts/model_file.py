@@ -1,4 +1,6 @@
-"""Whether a file may be loaded at all: what the trainer writes, and nothing else. Pure: bytes in, a refusal out.
+"""Whether a model's file may be loaded at all: what the trainer writes, and nothing else. Bytes in, a refusal out.
+
+Serving asks before it loads, the trainer before it judges a file from elsewhere, so that none is admitted in vain.
 
 The rules, in the order in which they are tried:
 
