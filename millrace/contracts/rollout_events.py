@@ -58,6 +58,7 @@ class VariantScored(Value):
     error_rows: int
     missing_rows: int
     scoring_us: int
+    scoring_batches: int = 0
 
 
 class ArmMeasured(Value):
@@ -75,6 +76,7 @@ class ArmMeasured(Value):
     labelled_rows: int
     loss_sum: float
     loss_squares_sum: float
+    scoring_batches: int = 0
 
 
 class PairMeasured(Value):

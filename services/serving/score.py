@@ -1,7 +1,7 @@
 """An ONNX model, checked before it is trusted, and the scoring of one micro-batch. Pure: bytes and arrays in and out.
 
-A model is admitted only if its file is what the trainer exports (``contracts/model_file.py``), it takes one float input as wide
-as the feature set, scores any number of rows, odd values included, and gives a finite score for each class.
+A model is admitted only if its file is what the trainer exports (``contracts/model_file.py``), it takes one float input
+as wide as the feature set, scores any number of rows, odd values included, and gives a finite score for each class.
 """
 
 from dataclasses import dataclass

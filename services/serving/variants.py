@@ -115,6 +115,7 @@ def _paired(rollout: Rollout, champion: _Champion, features: Floats, part: NDArr
         variant=CHAMPION, version=rollout.champion_version, mode="LIVE",
         assigned_rows=int((part == CHAMPION_PART).sum()), answered_rows=int((~answered).sum()),
         scored_rows=len(part), error_rows=0, missing_rows=int((~known).sum()), scoring_us=champion_us,
+        scoring_batches=int(len(part) > 0),
     )  # fmt: skip
     counts = (champions, _count(candidate, tried, int((part != CHAMPION_PART).sum()), int(answered.sum())))
     return Outcome(answers, others, counts)
@@ -139,6 +140,7 @@ def _split(rollout: Rollout, champion: _Champion, features: Floats, part: NDArra
         variant=CHAMPION, version=rollout.champion_version, mode="LIVE",
         assigned_rows=int((part == CHAMPION_PART).sum()), answered_rows=len(left), scored_rows=len(left),
         error_rows=0, missing_rows=int((~known).sum()), scoring_us=champion_us,
+        scoring_batches=int(len(left) > 0),
     )  # fmt: skip
     return Outcome(Said(by, scored, np.ones(rows, dtype=np.bool_)), None, (champions, *counts))
 
@@ -148,7 +150,7 @@ def _count(part: Part, tried: Tried, assigned_rows: int, answered_rows: int) -> 
     return VariantScored(
         variant=part.variant, version=part.version, mode=part.mode, assigned_rows=assigned_rows,
         answered_rows=answered_rows, scored_rows=len(tried.good), error_rows=tried.error_rows,
-        missing_rows=tried.missing_rows, scoring_us=tried.scoring_us,
+        missing_rows=tried.missing_rows, scoring_us=tried.scoring_us, scoring_batches=int(len(tried.good) > 0),
     )  # fmt: skip
 
 

@@ -60,14 +60,22 @@ class Scene:
     def create(cls, broker: Broker, folder: Path, **changes: Any) -> Self:
         """A tiny project with names nobody has used, its topics created and schemas registered.
 
-        Ingest saves its state every 500 events, so that each kill leaves some to recover from.
+        Ingest saves its state every 500 events, so that each kill leaves some to recover from. Labels wait long for
+        their events: after a fault the two come by different connections, and no event of these tests is missing.
 
         ``changes`` go to ``tests.support.tiny_project``.
         """
         name = fresh("faults")
         project = tiny_project(
             folder / "project",
-            **{"stream": name, "model": name, "partitions": PARTITIONS, "data": {"state_every_rows": 500}, **changes},
+            **{
+                "stream": name,
+                "model": name,
+                "partitions": PARTITIONS,
+                "data": {"state_every_rows": 500},
+                "label": {"wait_ms": 10_000},
+                **changes,
+            },
         )
         run(prepare(broker.bootstrap_servers, broker.schema_registry_url, project.folder))
         return cls(broker, folder, project)

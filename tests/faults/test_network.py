@@ -57,7 +57,9 @@ def cut_after_end_txn(work: Work, times: int = END_TXN_CUTS) -> None:
     wait_for(
         lambda: proxy.seen["end-txn-cut"] >= before.get("end-txn-cut", 0) + times, "commits were cut from their answers"
     )
-    assert proxy.seen["end-txn-done"] == before.get("end-txn-done", 0) + times, "the broker had committed each of them"
+    wait_for(
+        lambda: proxy.seen["end-txn-done"] == before.get("end-txn-done", 0) + times, "the broker committed each of them"
+    )
 
 
 def silence(work: Work, seconds: float = HALF_OPEN_S) -> None:

@@ -13,7 +13,7 @@ from millrace.contracts.rollout_events import ArmMeasured, PairMeasured, Rollout
 
 ARM_SUMS = (
     "assigned_rows", "answered_rows", "scored_rows", "error_rows", "missing_rows", "scoring_us", "labelled_rows",
-    "loss_sum", "loss_squares_sum",
+    "loss_sum", "loss_squares_sum", "scoring_batches",
 )  # fmt: skip
 Part = TypeVar("Part", ArmMeasured, PairMeasured)
 PAIR_SUMS = ("paired_rows", "better_rows", "worse_rows", "difference_sum", "difference_squares_sum")

@@ -105,6 +105,28 @@ def test_a_slow_version_is_rolled_back_once_enough_rows_show_it():
     assert Hold is judged(CANARY, FIRST, seen(arm("candidate", scored_rows=49, scoring_us=9999), champion(50)))[0]
 
 
+def test_one_stalled_batch_is_no_slow_version():
+    """Four micro-batches prove nothing, however slow; the fifth does. A champion as slow is no contrast."""
+    stalled = {"scored_rows": 200, "scoring_us": 200 * 120}
+    judge = [
+        judged(CANARY, FIRST, seen(arm("candidate", scoring_batches=batches, **stalled), champion(200)))[0]
+        for batches in (1, 4, 5)
+    ]
+
+    assert [Hold, Hold, RollBack] == judge
+
+
+def test_a_version_that_becomes_slow_late_is_found_in_its_epoch():
+    """5,000 quick events do not cover up for 200 slow ones."""
+    quick = arm("candidate", scored_rows=5000, scoring_us=5000 * 20, scoring_batches=50)
+    slow = arm("candidate", scored_rows=200, scoring_us=200 * 120, scoring_batches=10)
+    evidence = seen(quick, champion(5000)).add(measured(epoch=3, arms=[slow, champion(200)]))
+    kind, verdict = judged(CANARY, LAST, evidence)
+
+    assert (RollBack, "latency") == (kind, verdict.guardrail)
+    assert "over 200 events" in verdict.reason
+
+
 def test_a_canary_takes_its_steps_then_all():
     """50 compared events of each epoch; the promotion rests on both."""
     first = seen(candidate(), champion(), pairs=[pair(50, worse=1, better=1)])
