@@ -11,10 +11,14 @@ and has not arrived. So a live stream is not delayed at all, and a missing label
   record was received.
 
 **Duplicates.** The newest ``dedupe.events`` ids of the partition are remembered. An event whose id is among them is a
-duplicate, and so is a second label of one event. A label whose event is not among them has no event to join. It waits
-for one that may be on its way, and what comes after it waits too; but the label of an event that was refused waits for
-nothing, so that bad events do not hold good ones up. As many ids of refused events are remembered as of admitted ones,
-until the process ends. So if a refused event is sent again, corrected, send its label after it.
+duplicate, and so is a second label of one event that says the same. One that says something else is a *correction*: it
+is written like any other label, and whoever reads the log holds the newest one for true. To features that look back on
+labels it is one more label that became known; what they said before stays as it was said.
+
+A label whose event is not among the remembered ones has no event to join. It waits for one that may be on its way, and
+what comes after it waits too; but the label of an event that was refused waits for nothing, so that bad events do not
+hold good ones up. As many ids of refused events are remembered as of admitted ones, until the process ends. So if a
+refused event is sent again, corrected, send its label after it.
 
 **Rules between rows** (a jump, a repetition, an event that comes late) are judged when an event's turn comes, beside
 what was admitted before it: ``sequence.py``.
@@ -100,7 +104,7 @@ class State:
         self._waits_for_labels = any(isinstance(spec, LabelLag | LabelMean | LabelShare) for spec in project.features)
         self._entity_of: dict[str, str] = {}  # of the newest event ids
         self._ids: deque[str] = deque()  # the same, oldest first: the first key of a dict that shrinks in front is slow
-        self._labelled: set[str] = set()
+        self._labelled: dict[str, float] = {}  # the newest label of each
         self._due: dict[str, deque[tuple[float, str]]] = {}  # by entity: when the label of which event is due
         self._events: deque[EventArrived | Refused] = deque()
         self._labels: deque[LabelArrived | Refused] = deque()
@@ -230,9 +234,9 @@ class State:
                 "label-without-event",
                 f"no event {event_id!r} among the newest {self._project.dedupe.events} of this partition",
             )
-        if event_id in self._labelled:
-            return Refused(label.origin, "duplicate-label", f"event {event_id!r} already has a label")
-        self._labelled.add(event_id)
+        if self._labelled.get(event_id) == label.label:
+            return Refused(label.origin, "duplicate-label", f"event {event_id!r} already has the label {label.label:g}")
+        self._labelled[event_id] = label.label
         return Joined(label, entity)
 
     # ---- what is remembered ------------------------------------------------------------------------------------
@@ -253,11 +257,11 @@ class State:
                 due = self._due[entity] = deque()
             due.append((time_ms + self._delay_ms, event_id))
 
-    def replay_label(self, event_id: str) -> bool:
+    def replay_label(self, event_id: str, label: float) -> bool:
         """Take in a joined label. Whether its event is still remembered; if not, the label has no effect."""
         if event_id not in self._entity_of:
             return False
-        self._labelled.add(event_id)
+        self._labelled[event_id] = label
         return True
 
     def _note_refused(self, event_id: str | None) -> None:
@@ -273,4 +277,4 @@ class State:
         due = self._due.get(self._entity_of.pop(event_id))
         if due and due[0][1] == event_id:  # what stands before it was forgotten before it
             due.popleft()
-        self._labelled.discard(event_id)
+        self._labelled.pop(event_id, None)

@@ -21,15 +21,16 @@ from millrace.contracts.events import AlertRaised
 from millrace.contracts.schemas import Schema
 from millrace.contracts.topics import topic_name
 from millrace.features.functions import Functions
-from millrace.telemetry import trace
+from millrace.telemetry import counting, trace
 from millrace.telemetry.log import get_logger
-from millrace.telemetry.metrics import BATCH_SECONDS, DEAD_LETTERS, FLAGGED, RECORDS_IN, RECORDS_OUT
+from millrace.telemetry.metrics import DEAD_LETTERS, FLAGGED
 from services.ingest.announcing import Announcer, LakePosition
 from services.ingest.core import EventArrived, Joined, Refused, State
 from services.ingest.following import Following
 from services.ingest.judging import Judgements
 from services.ingest.keys import KeyHash
 from services.ingest.limiting import Limits
+from services.ingest.observed import Observed
 from services.ingest.pseudonyms import Pseudonyms
 from services.ingest.reading import EventReader, LabelReader
 from services.ingest.replay import Replay
@@ -93,6 +94,7 @@ class IngestLane:
         self._label_reader = LabelReader(self._context, means.in_thread)
         self._announcer = Announcer(self._context, self._number, means.lake)
         self._limits = Limits(self._context, self._number)
+        self._observed = Observed(self._context, self._number)
         self._stop: MillraceError | None = None
         self._next = {self._events: 0, self._labels: 0}
         self._taken: list[tuple[int, SnapshotDue]] = []  # with the place of their last record in the step in hand
@@ -196,18 +198,21 @@ class IngestLane:
             if arrived:
                 self._next[topic] = arrived[-1].offset + 1
                 self._hashes[topic].see_all(arrived)
-                RECORDS_IN.labels("ingest", topic).inc(len(arrived))
+                counting.taken("ingest", topic, [record.value for record in arrived])
         force = self._means.following.in_force
         self._state.offer_events(await self._event_reader.read(events, now_s, force))
         self._state.offer_labels(await self._label_reader.read(labels, now_s))
         told = self._announcer.ready or self._judgements.ready(self._positions()[self._events])
         if not any(self._state.queued) and not told:
             return self._step([])
-        with BATCH_SECONDS.labels("ingest").time():
+        with counting.timed_batch("ingest") as batch:
             now_ms = self._context.clock.now_ms()
             if self._save_due:  # takes longer than a step does: never in the event loop
-                return await self._means.in_thread(self._decide, now_s, now_ms, caught_up)
-            return await self._deciding(sum(self._state.queued), self._decide, now_s, now_ms, caught_up)
+                step = await self._means.in_thread(self._decide, now_s, now_ms, caught_up)
+            else:
+                step = await self._deciding(sum(self._state.queued), self._decide, now_s, now_ms, caught_up)
+            batch.trace_id = self._observed.trace_id
+        return step
 
     def written(self, offsets: Sequence[int]) -> None:
         """A snapshot can be announced once the offset of its last record is known."""
@@ -222,6 +227,7 @@ class IngestLane:
             events = run.event_offsets
             self._judgements.wrote(events, places[~run.is_label])
             self._mark(len(events), int(places[0]))
+            self._observed.written()
             self._wrote = None
 
     def _mark(self, events: int, offset: int) -> None:
@@ -256,7 +262,7 @@ class IngestLane:
             self._report(refused)
         decided = [outcome for outcome in outcomes if not isinstance(outcome, Refused)]
         if decided:
-            outputs += self._write(decided, len(outputs))
+            outputs += self._write(decided, len(outputs), now_s, now_ms)
         return self._step([*outputs, *self._key_hash_alert(now_ms)])
 
     def _report(self, refused: Sequence[Refused]) -> None:
@@ -265,20 +271,26 @@ class IngestLane:
             DEAD_LETTERS.labels(self._context.project.stream, reason).inc(count)
             first = next(one for one in refused if one.reason == reason)
             place = [first.origin.topic, first.origin.partition, first.origin.offset]
-            log.warning("dead letters", reason=reason, count=count, first=place, message=first.message)
+            trace_id = trace.sampled_id(first.origin.header(trace.HEADER))
+            log.warning(
+                "dead letters", reason=reason, count=count, first=place, message=first.message, trace_id=trace_id
+            )
 
-    def _write(self, decided: Sequence[EventArrived | Joined], before: int) -> list[OutRecord]:
+    def _write(
+        self, decided: Sequence[EventArrived | Joined], before: int, now_s: float, now_ms: int
+    ) -> list[OutRecord]:
         """The samples. Notes the snapshots that they complete; ``before`` records stand in front of them."""
         run = Run(decided)
         features, due = self._memory.advance(run.rows(len(self._memory.fields)))
         codec = self._context.codec
         columns = run.columns(features, self._context.project.feature_set)
         values = codec.encode_columns(self._samples, codec.batch(self._samples, columns))
-        RECORDS_OUT.labels("ingest", self._samples).inc(len(values))
+        counting.written("ingest", self._samples, values)
         for flag, count in run.flags.items():
             FLAGGED.labels(self._context.project.stream, flag).inc(count)
         keys = [entity.encode() for entity in run.entity]
         headers = [self._trace(arrival.origin) for arrival in run.arrivals]
+        self._observed.run(run, headers, now_s, now_ms)
         self._taken = [(before + one.place, one) for one in due]
         self._wrote = (before, run)
         return OutRecord.column(self._samples, self._number, keys, values, headers)

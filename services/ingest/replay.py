@@ -75,7 +75,7 @@ class Replay:
                 if is_new:
                     values.append(event)
                     taken.append(place)
-            elif self._state.replay_label(sample["event_id"]) and is_new:
+            elif self._state.replay_label(sample["event_id"], sample["label"]) and is_new:
                 taken.append(place)
         _, due = self._memory.advance(self._run([samples[place] for place in taken], values))
         if due:

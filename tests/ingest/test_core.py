@@ -142,13 +142,33 @@ def test_an_orphan_label_is_refused_after_the_wait_even_if_events_never_stop(pro
 
 
 def test_duplicates_are_refused(project):
-    """A second event of one id and a second label of one event are refused, and what follows goes on."""
+    """A second event of one id and a repeated label of one event are refused, and what follows goes on."""
     state = State(project)
     state.offer_events([event(1), event(1), event(2)])
-    state.offer_labels([label(1, 1.0), label(1, 0.0)])
+    state.offer_labels([label(1, 1.0), label(1, 1.0)])
     outcomes = state.advance(1.0, events_caught_up=True, labels_caught_up=True)
 
     assert short(outcomes) == ["e1", "duplicate-event", "l1", "duplicate-label", "e2"]
+
+
+def test_a_label_that_says_something_else_is_a_correction(project):
+    """It passes, and is from then on what a duplicate repeats; the first one, sent again, corrects it back."""
+    state = State(project)
+    state.offer_events([event(1)])
+    state.offer_labels([label(1, 1.0), label(1, 0.0), label(1, 0.0), label(1, 1.0)])
+
+    assert ["e1", "l1", "l1", "duplicate-label", "l1"] == advance(state, 1.0)
+
+
+def test_a_correction_is_known_after_recovery(project):
+    """The samples log has both labels; the newer one is the one that a duplicate repeats."""
+    state = State(project)
+    state.replay_event("e1", "a", 0)
+    assert state.replay_label("e1", 1.0)
+    assert state.replay_label("e1", 0.0)
+    state.offer_labels([label(1, 0.0), label(1, 1.0)])
+
+    assert ["duplicate-label", "l1"] == advance(state, 1.0)
 
 
 def test_refused_records_come_out_in_their_place(project):
@@ -205,7 +225,7 @@ def test_replaying_the_samples_leads_to_the_same_state(project):
             case EventArrived():
                 rebuilt.replay_event(outcome.event_id, outcome.entity, outcome.time_ms)
             case Joined(arrival=one):
-                assert rebuilt.replay_label(one.event_id)
+                assert rebuilt.replay_label(one.event_id, one.label)
     rows = []
     for state in (lived, rebuilt):
         state.offer_events([event(6), event(5)])

@@ -213,7 +213,7 @@ async def ingested(project: Project, *, garbage: bool, **more: object) -> tuple[
         labels.append(await world.label(f"e{number}", ("no", 1.0)[number % 2], at + 30_000, who))
         if number % 2:
             events.append((who, b"garbage") if garbage else await world.event(id="first", at=at, **more))
-            labels.append((who, b"\0garbage") if garbage else await world.label("e1", 0.0, at + 30_000, who))
+            labels.append((who, b"\0garbage") if garbage else await world.label("e1", 1.0, at + 30_000, who))
     await world.send(topics.EVENTS, *events)
     await world.send(topics.LABELS, *labels)
     codec = Seen(world.schemas)
