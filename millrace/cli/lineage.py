@@ -62,7 +62,7 @@ def command(
                 lake = LakeSamples(open_lake(clients.project, data, lake_root))
             except LakeError:
                 lake = None  # without a lake there is the log
-            with _watched(Console(stderr=True)) as told:
+            with watched(Console(stderr=True)) as told:
                 reader = LineageReader(clients.project, clients.transport, clients.codec, told, lake)
                 return await reader.answer(" ".join(what))
 
@@ -74,7 +74,7 @@ def command(
 
 
 @contextmanager
-def _watched(console: Console) -> "Iterator[Told]":
+def watched(console: Console) -> "Iterator[Told]":
     """A progress bar, on a terminal only."""
     columns = (TextColumn("reading {task.description}"), BarColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:

@@ -58,6 +58,24 @@ class LineageReader:
         found = replace(found, counts=tuple(counts), notes=more)
         return trace(facts, subject, found)
 
+    async def prediction(self, what: str) -> tuple[Subject, Found]:
+        """The prediction of that id or place, or those of an event: with the sample and all labels known for it.
+
+        Raises:
+            LineageError: it is none of these, or nothing is known about it.
+        """
+        subject = parse(what)
+        self._check(subject)
+        if subject.kind not in {"prediction", "place", "event"}:
+            raise LineageError(f"{what} is a {subject.kind}, no prediction; give a prediction id or event:ID")
+        facts, _ = await read_facts(self._project, self._transport, self._codec)
+        subject, found = await self._find(subject, facts)
+        if found.events and not found.labels:
+            event = found.events[-1]
+            _, labels = await self._of_id(event.partition, event.sample.event_id, below=event.offset)
+            found = replace(found, labels=tuple(labels))
+        return subject, found
+
     def _check(self, subject: Subject) -> None:
         """The topic is one that can be asked about, and has the partition."""
         if subject.kind == "prediction":

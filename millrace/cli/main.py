@@ -37,6 +37,7 @@ COMMANDS = {
     "reproduce": "Train a run again and compare the bytes of the model.",
     "dead-letters": "List, show and send back refused records.",
     "data": "Show the rows as a run, a version or a time saw them; report on a snapshot.",
+    "explain": "Explain one prediction: answer, version, why it served, what each feature added, its label.",
     "lineage": "Walk from a prediction to the rows that trained its model, or from an event to all it touched.",
     "erase": "Erase a person: destroy the key, remove the rows, list what was trained on them.",
     "prepare": "Create a project's topics and register its schemas on existing servers.",
