@@ -17,6 +17,7 @@ COMMANDS = {
     "demo-rollout": "Deploy bad models and show what stops each; time a rollback under load.",
     "up": "Run broker, schema registry and the five services until Ctrl-C.",
     "status": "Show what runs, where, and whether it is ready.",
+    "doctor": "Look at everything from the machine up, and say what is wrong and how to mend it.",
     "init": "Write a first model project to start from.",
     "check": "Check a model project.",
     "publish": "Send a CSV or Parquet file as events and labels.",
