@@ -12,12 +12,12 @@ import yaml
 
 from millrace.bus.transport import Transport
 from millrace.cli.options import address_options, json_option, project_argument
-from millrace.cli.retrain import publish, requested
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import MillraceError
 from millrace.contracts.events import DeploymentDecided, Event, ModelVersionChanged, TrainingRunChanged
 from millrace.contracts.project import Project
 from millrace.contracts.topics import DEPLOYMENTS, MODEL_VERSIONS, TRAINING_RUNS, TopicRow
+from millrace.operating.retrain import publish, requested
 from millrace.stores.artifacts import ArtifactStore
 
 LOOK_S = 0.2
@@ -75,7 +75,7 @@ def command(
             }
             asked = asked.model_copy(update=digests)
             audit = audit.model_copy(update={"action": "import"})
-            await publish(clients.transport, clients.codec, clients.project, asked, audit)
+            await publish(clients.transport, clients.codec, asked, audit)
             follow = _follow(clients.transport, clients.codec, asked.request_id, wait_s)
             return {"request_id": asked.request_id, **digests, **await follow}
 

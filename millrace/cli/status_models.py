@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from millrace.bus.clock import SystemClock
 from millrace.cli.history_show import time_of
 from millrace.cli.registry_http import ask, model_path
 from millrace.local.runfile import RunInfo
@@ -20,6 +21,9 @@ class ModelStatus:
     epoch: int | None = None
     rollouts: tuple[dict[str, Any], ...] = ()
     frozen: dict[str, Any] | None = None
+    waiting: tuple[dict[str, Any], ...] = ()
+    since_ms: int | None = None
+    reason: str | None = None
     fault: str | None = None
 
     def lines(self) -> Iterator[str]:
@@ -29,6 +33,10 @@ class ModelStatus:
             return
         what = "nothing is deployed yet" if self.champion is None else f"version {self.champion} is champion"
         yield f"{self.model}: {what}{'' if self.epoch is None else f' (epoch {self.epoch})'}"
+        if self.since_ms is not None:
+            yield f"  since {time_of(self.since_ms)}: {self.reason}"
+        for other in self.waiting:
+            yield f"  version {other['version']}: {other['why']}; millrace approve {self.model} {other['version']}"
         for rollout in self.rollouts:
             yield from _rollout(rollout)
         if self.frozen is not None:
@@ -49,8 +57,14 @@ def models_of(info: RunInfo) -> list[ModelStatus]:
 
 
 def _model(url: str, name: str) -> ModelStatus:
+    now_ms = SystemClock().now_ms() + 1000  # clocks of two processes; the whole life is not asked for
     known, tried = ask(url, model_path(name)), ask(url, model_path(name, "rollouts"))
-    return ModelStatus(name, known["champion"], known["epoch"], tuple(tried["rollouts"]), tried["frozen"])
+    served = ask(url, f"{model_path(name, 'history')}?at={now_ms}")["served"]
+    waiting = tuple(other for other in served["others"] if other["state"] == "waiting" and other["version"] is not None)
+    return ModelStatus(
+        name, known["champion"], known["epoch"], tuple(tried["rollouts"]), tried["frozen"], waiting,
+        served["since_ms"], served["reason"],
+    )  # fmt: skip
 
 
 def _rollout(rollout: dict[str, Any]) -> Iterator[str]:

@@ -1,14 +1,13 @@
 """The processes of a data folder: whether they run, are ready, keep up, and stay up."""
 
 import http.client
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from millrace.doctor.finding import Finding, well
-from millrace.local.probe import http_get
+from millrace.local.probe import failing_checks, http_get
 from millrace.local.runfile import RunInfo, RunningService
 
 RESTARTS_WARNING = 3  # one or two have happened to everybody
@@ -38,18 +37,11 @@ def _service(name: str, service: RunningService, log: Path) -> Iterator[Finding]
     if status == http.client.OK:
         yield well(name, f"ready at {service.url}")
     else:
-        for check, why in _failing(status, body).items():
+        for check, why in failing_checks(status, body).items():
             yield Finding(name, "trouble", f"not ready: {check}: {why}", MENDS.get(check, f"{log} says more"))
     if service.restarts >= RESTARTS_WARNING:
         yield Finding(name, "warning", f"was started again {service.restarts} times", f"{log} says why it ended")
     yield from _lag(name, service.url)
-
-
-def _failing(status: int, body: bytes) -> dict[str, str]:
-    try:
-        return {str(check): str(why) for check, why in json.loads(body)["failing"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {"http": f"status {status}"}
 
 
 def _lag(name: str, url: str) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import json
 import struct
 from urllib.parse import urlsplit
 
@@ -23,6 +24,14 @@ def http_get(url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
         raise ConnectionError(str(error)) from error
     finally:
         connection.close()
+
+
+def failing_checks(status: int, body: bytes) -> dict[str, str]:
+    """The failing checks that a /readyz body names; one that cannot be read is a failing check too."""
+    try:
+        return {str(check): str(why) for check, why in json.loads(body)["failing"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {"http": f"status {status}"}
 
 
 async def http_ready(url: str) -> bool:

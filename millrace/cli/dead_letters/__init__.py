@@ -13,14 +13,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from millrace.cli.dead_letters.letters import Choice, letter_at, parse_place, parse_when, replayed_before
-from millrace.cli.dead_letters.replay import Replay
-from millrace.cli.dead_letters.run import Report, Run
-from millrace.cli.dead_letters.show import detail, show_detail
+from millrace.cli.dead_letters.show import show_detail
 from millrace.cli.dead_letters.survey import Survey, show_survey, survey
+from millrace.cli.dead_letters.when import parse_place, parse_when
 from millrace.cli.options import address_options, json_option, project_argument
 from millrace.contracts.project import Project
 from millrace.contracts.topics import DEAD_LETTERS, EVENTS, LABELS, SAMPLES, topic_name
+from millrace.operating.detail import detail
+from millrace.operating.letters import Choice, letter_at, replayed_before
+from millrace.operating.replay import Replay
+from millrace.operating.replay_run import Report, Run
 
 LIMIT = 20
 LOOK_S = 0.2

@@ -10,10 +10,10 @@ from rich.table import Table
 from millrace.bus.deadletter import place_of, replays, why
 from millrace.bus.transport import Transport
 from millrace.bus.types import Record
-from millrace.cli.dead_letters.letters import Choice, Replayed, chosen, replayed_before, spans, time_text
 from millrace.contracts.codec import Codec
 from millrace.contracts.project import Project
 from millrace.contracts.topics import DEAD_LETTERS, topic_name
+from millrace.operating.letters import Choice, Replayed, chosen, replayed_before, spans, time_text
 
 
 @dataclass(frozen=True, slots=True)
