@@ -38,7 +38,7 @@ def test_a_model_says_since_when_and_why_and_what_waits():
     text = shown([Readiness("registry", "u", 1, 0, ready=True, failing={})], [model])
 
     assert "power: version 2 is champion (epoch 4)" in text
-    assert "since 1970-01-01T00:00:00" in text
+    assert "since 1970-01-01 00:00:00" in text
     assert "it is better" in text
     assert "version 3: waiting for approval of production: 1 of 2 (ada); millrace approve power 3" in text
 
