@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from millrace.cli.options import address_options, json_option
+from millrace.cli.options import address_options, json_option, reason_option
 
 if TYPE_CHECKING:
     from services.registry.commands import Log, Outcome
@@ -89,7 +89,7 @@ def _options(version: Versions, *, space: bool, immediate: bool) -> list[Callabl
         click.option("--expect-epoch", type=click.IntRange(min=0), metavar="EPOCH",
                      help="Only if this epoch is in force; millrace status shows it."),
         click.option("--by", metavar="NAME", default=getpass.getuser, show_default="login name", help="Who asks."),
-        click.option("--reason", metavar="TEXT", required=True, help="Why, in words; kept in the log for ever."),
+        reason_option,
     ]  # fmt: skip
     if immediate:
         made.append(click.option("--immediate", is_flag=True, help="At once, without the project's rollout strategy."))

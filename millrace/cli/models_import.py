@@ -11,7 +11,7 @@ import click
 import yaml
 
 from millrace.bus.transport import Transport
-from millrace.cli.options import address_options, json_option, project_argument
+from millrace.cli.options import address_options, json_option, project_argument, reason_option
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import MillraceError
 from millrace.contracts.events import DeploymentDecided, Event, ModelVersionChanged, TrainingRunChanged
@@ -40,7 +40,7 @@ class ImportModelError(MillraceError):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Records to judge it on (.jsonl, .csv, .parquet): a column for each feature, and label.",
 )
-@click.option("--reason", metavar="TEXT", required=True, help="Why, in words; kept in the audit log for ever.")
+@reason_option
 @click.option("--artifacts", metavar="FOLDER|URL", help="The artefact store; artifacts under --data if left out.")
 @click.option("--wait", "wait_s", default=120.0, show_default=True, type=click.FloatRange(min=0),
               help="Seconds to wait for a decision; 0 not to wait.")  # fmt: skip

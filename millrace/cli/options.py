@@ -33,6 +33,19 @@ def address_options(function: F) -> F:
     return function
 
 
+def reason_option(function: F) -> F:
+    """Why it is done: at least a word."""
+    return click.option(
+        "--reason", metavar="TEXT", required=True, callback=_said, help="Why, in words; kept in the log for ever."
+    )(function)
+
+
+def _said(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter(f"got {value!r}; say in a few words why, for whoever reads the log later")
+    return value
+
+
 def json_option(function: F) -> F:
     """One JSON object on standard output instead of text for people."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON object.")(function)

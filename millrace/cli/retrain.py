@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from millrace.cli.options import address_options, json_option, project_argument
+from millrace.cli.options import address_options, json_option, project_argument, reason_option
 from millrace.contracts.events import RetrainModel
 from millrace.operating.retrain import publish, requested
 
 
 @click.command("retrain")
 @project_argument
-@click.option("--reason", metavar="TEXT", required=True, help="Why, in words; kept in the audit log for ever.")
+@reason_option
 @address_options
 @json_option
 def command(

@@ -98,7 +98,7 @@ class Feed:
     def _ends(self) -> Place:
         with self._projection.session() as session:
             return {
-                topic: (session.scalar(select(func.max(table.log_offset))) or -1) + 1
+                topic: session.scalar(select(func.coalesce(func.max(table.log_offset), -1) + 1)) or 0
                 for topic, (table, _, _, _) in DECISIONS.items()
             }
 

@@ -81,6 +81,16 @@ def test_the_words_become_a_request(verb: str, changes: dict[str, object], expec
     )
 
 
+@pytest.mark.parametrize("verb", ["promote", "freeze", "retrain"])
+def test_a_reason_says_something(verb: str, tmp_path: Path) -> None:
+    """Blanks are refused before anything is asked for: the reason stands in the log for ever."""
+    words = {"promote": ["tiny", "1"], "freeze": ["tiny"], "retrain": [str(tiny_project(tmp_path).folder)]}[verb]
+    result = CliRunner().invoke(cli, [verb, *words, "--reason", "  ", "--data", str(tmp_path)])
+
+    assert result.exit_code == 2
+    assert "say in a few words why" in result.output
+
+
 def test_a_model_is_named_or_its_projects_folder_is(tmp_path: Path) -> None:
     """As with the other commands, whoever stands in the folder need not know the name."""
     tiny_project(tmp_path / "project", model="huge")

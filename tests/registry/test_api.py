@@ -126,6 +126,7 @@ async def test_what_served_at_a_time_is_told_with_the_chain_of_causes(asked):
         ("/v1/models/nobody/versions", "no model 'nobody' is known; known are ['tiny']"),
         ("/v1/models/nobody/deployments", "no model 'nobody' is known; known are ['tiny']"),
         ("/v1/models/nobody/champion", "no model 'nobody' is known; known are ['tiny']"),
+        ("/v1/models/nobody/events", "no model 'nobody' is known; known are ['tiny']"),
         ("/v1/models/tiny/champion?at=5", "nothing of model 'tiny' served at 5 ms: its first deployment was at"),
     ],
 )
