@@ -7,11 +7,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from millrace.cli.demo_shell import conclude, played, tell_checks
+from millrace.cli.demo_shell import conclude, played, tell_checks, until_told
 from millrace.cli.options import json_option
 
 if TYPE_CHECKING:
     from millrace.demo.report import Report
+    from millrace.demo.run import Outcome
+    from millrace.local.runfile import RunInfo
 
 EXAMPLE = Path("examples/electricity")
 
@@ -23,9 +25,13 @@ EXAMPLE = Path("examples/electricity")
               show_default=True, help="Data folder; emptied at the start.")  # fmt: skip
 @click.option("--report", "reports", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"),
               show_default=True, help="Where demo.json, demo.html and demo.svg go.")  # fmt: skip
+@click.option("--stay/--no-stay", default=None,
+              help="Leave everything up at the end until Ctrl-C.  [default: on a terminal]")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Keep the data folder; without this only a failed demo keeps it.")
 @json_option
-def command(project: Path, rate: float, data: Path, reports: Path, *, keep: bool, as_json: bool) -> None:
+def command(
+    project: Path, rate: float, data: Path, reports: Path, *, stay: bool | None, keep: bool, as_json: bool
+) -> None:
     """Run the whole loop on PROJECT (default: examples/electricity) and check that it closed.
 
     Starts Kafka, a schema registry and the five services, publishes the project's dataset, waits for the first model,
@@ -41,11 +47,23 @@ def command(project: Path, rate: float, data: Path, reports: Path, *, keep: bool
     console = Console(stderr=as_json)
     software = install_software(console)
     view = LiveView(console) if console.is_terminal else PlainView(lambda line: click.echo(line, err=as_json))
+    stays = console.is_terminal if stay is None else stay
+
+    async def left_up(outcome: "Outcome", info: "RunInfo") -> None:
+        """Tell how it ended, then leave all of it to be looked at."""
+        view.close()
+        _summary(console, outcome.report, write_reports(outcome, reports))
+        await until_told(console, info)
+
     with view:
-        outcome = played(Demo(project, data, rate, software, view))
-    written = write_reports(outcome, reports)
+        outcome = played(Demo(project, data, rate, software, view, stay=left_up if stays else None))
     report = outcome.report
-    conclude(report, data, lambda: _summary(console, report, written), keep=keep, as_json=as_json)
+
+    def told() -> None:
+        if not stays:
+            _summary(console, report, write_reports(outcome, reports))
+
+    conclude(report, data, told, keep=keep, as_json=as_json)
 
 
 def _summary(console: Console, report: "Report", written: list[Path]) -> None:

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from millrace.demo.report import Check
+from millrace.local.runfile import RunInfo
 
 Outcome_co = TypeVar("Outcome_co", covariant=True)
 
@@ -55,6 +56,18 @@ async def _until_stopped(demo: Demo[Outcome_co]) -> Outcome_co:
     assert task is not None, "a coroutine runs in a task"
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await demo.run()
+
+
+async def until_told(console: Console, info: RunInfo) -> None:
+    """Say where the console is, and wait for Ctrl-C or SIGTERM."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    if (service := info.services.get("console")) is not None:
+        console.print(f"The console shows what happened and why: {service.url}", highlight=False, soft_wrap=True)
+    console.print("Everything stays up until Ctrl-C.")
+    await told.wait()
 
 
 def conclude(report: Judged, data: Path, summary: Callable[[], None], *, keep: bool, as_json: bool) -> None:

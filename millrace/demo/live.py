@@ -32,11 +32,16 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.__exit__(kind, error, trace)
+        self.close()
+
+    def close(self) -> None:
+        """Leave the picture as it is; nothing more is drawn."""
+        self._live.stop()
 
     def show(self, progress: Progress) -> None:
         """Draw it anew."""
-        self._live.update(picture(progress), refresh=True)
+        if self._live.is_started:
+            self._live.update(picture(progress), refresh=True)
 
 
 class PlainView:
@@ -56,6 +61,9 @@ class PlainView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to clear away."""
+
+    def close(self) -> None:
+        """Nothing to leave: each line stands as it was written."""
 
     def show(self, progress: Progress) -> None:
         """Write what is new."""

@@ -1,7 +1,7 @@
 """The demo: the platform, a publisher and the measuring client in one process, from an empty folder to a report."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from millrace.demo.stage import empty_folder, work_while
 from millrace.local.bundle import Software
 from millrace.local.platform import SERVICES, Platform
 from millrace.local.prepare import prepare
+from millrace.local.runfile import RunInfo
 from millrace.local.supervisor import Change
 from millrace.stores.artifacts import ArtifactStore
 
@@ -46,6 +47,10 @@ class Outcome:
     project: Project
 
 
+Stay = Callable[[Outcome, RunInfo], Awaitable[None]]
+"""Awaited at the end, while everything still runs."""
+
+
 class Demo:
     """One run.
 
@@ -56,10 +61,18 @@ class Demo:
         software: the installed programs.
         view: shows progress.
         clock: measures.
+        stay: what to do with the outcome before everything is stopped.
     """
 
     def __init__(
-        self, project: Path, data: Path, rate: float, software: Software, view: View, clock: Clock | None = None
+        self,
+        project: Path,
+        data: Path,
+        rate: float,
+        software: Software,
+        view: View,
+        clock: Clock | None = None,
+        stay: Stay | None = None,
     ) -> None:
         self._project = load_project(project)
         if self._project.label.task != "classification":
@@ -73,6 +86,7 @@ class Demo:
             )
         self._data, self._rate, self._view = data, rate, view
         self._clock = clock or SystemClock()
+        self._stay = stay
         self._store = ArtifactStore(data / "artifacts")
         self._scorer = Scorer(self._first_rows)
         self._progress = Progress(rows=self._file.rows)
@@ -91,7 +105,10 @@ class Demo:
         try:
             await self._platform.start()
             start_s = self._clock.monotonic_s() - self._began_s
-            return await self._on_platform(start_s)
+            outcome = await self._on_platform(start_s)
+            if self._stay is not None:
+                await self._stay(outcome, self._platform.info())
+            return outcome
         finally:
             self._phase("stopping")
             await self._platform.stop()
