@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-data demo-rollout test check sim bench bench-loop bench-rollouts faults soak up lock clean
+.PHONY: help setup demo demo-data demo-rollout test test-browser check sim bench bench-loop bench-drift bench-rollouts faults soak up lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,7 +29,11 @@ demo-rollout: $(READY) ## Deploy five bad models and show what stops each; write
 
 test: $(READY) ## Run the tests, on a real broker and schema registry
 	@tests/apt.sh
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m tests.run $(ARGS)
+
+test-browser: $(READY) ## Test the console in a real Chromium, against a running system
+	@tests/apt.sh
+	$(PY) -m pytest tests/browser -m browser $(ARGS)
 
 check: $(READY) ## Lint, format, types, import contracts
 	$(VENV)/bin/ruff check .
@@ -46,6 +50,9 @@ bench: $(READY) ## Measure ours and the peers side by side in one run; writes re
 PROJECT ?= examples/electricity
 bench-loop: $(READY) ## Accuracy of the loop beside river's forest, by replay on a virtual clock; writes reports/bench-loop.json
 	$(PY) -m benchmarks.loop $(PROJECT) $(ARGS)
+
+bench-drift: $(READY) ## How soon drift is found, and how often it cries wolf, beside bare detectors; writes reports/bench-drift.json
+	$(PY) -m benchmarks.drift $(ARGS)
 
 bench-rollouts: $(READY) ## Canary, A/B and bandit over thousands of seeds: how often they err; writes reports/bench-rollouts.json
 	$(PY) -m benchmarks.rollouts $(ARGS)
