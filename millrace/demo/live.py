@@ -53,6 +53,7 @@ class PlainView:
         self._next_s = 0.0
         self._told: list[str] = []
         self._ended = 0
+        self._console = ""
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +71,9 @@ class PlainView:
         if progress.phase != self._phase:
             self._phase = progress.phase
             self._write(f"{progress.phase} …")
+        if progress.console and not self._console:
+            self._console = progress.console
+            self._write(f"  watch it in a browser: {progress.console}")
         for text in progress.ended[self._ended :]:
             self._write(f"  {text}")
         self._ended = len(progress.ended)
@@ -133,6 +137,8 @@ def _services(progress: Progress) -> Text:
         text.append("● " if state.ready else "○ ", style="green" if state.ready else "red")
         again = f" ({state.restarts} restarts)" if state.restarts else ""
         text.append(f"{name}{again}   ")
+    if progress.console:
+        text.append(f"\nwatch it in a browser: {progress.console}")
     return text
 
 

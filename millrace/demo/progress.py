@@ -20,6 +20,7 @@ class Progress:
     run: Run | None = None
     score: Score = field(default_factory=Score)
     services: dict[str, ProcessState] = field(default_factory=dict)
+    console: str = ""  # its address, once it runs
     ended: list[str] = field(default_factory=list)
     """Deaths and returns of services, in words."""
 

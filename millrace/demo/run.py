@@ -105,6 +105,8 @@ class Demo:
         try:
             await self._platform.start()
             start_s = self._clock.monotonic_s() - self._began_s
+            if (console := self._platform.info().services.get("console")) is not None:
+                self._progress.console = console.url
             outcome = await self._on_platform(start_s)
             if self._stay is not None:
                 await self._stay(outcome, self._platform.info())
