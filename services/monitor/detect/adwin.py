@@ -1,20 +1,18 @@
 """ADWIN: an adaptive window over the newest rows."""
 
-import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from river import drift
 
-from services.monitor.detect.base import Change, Detector
-from services.monitor.detect.split import History
+from services.monitor.detect.base import Change
+from services.monitor.detect.by_river import ByRiver, whole
 
 ADWIN: Any = drift.ADWIN  # river's own annotations are incomplete
 
 
-class Adwin(Detector):
+class Adwin(ByRiver):
     """Adaptive windowing, by river.
 
     Keeps a window of the newest rows as long as no cut of it into an older and a newer part shows two means that
@@ -48,41 +46,27 @@ class Adwin(Detector):
     def __init__(
         self, delta: float = 0.002, clock: int = 32, min_window_length: int = 5, grace_period: int = 10
     ) -> None:
-        self._parameters = {
-            "delta": delta,
-            "clock": clock,
-            "min_window_length": min_window_length,
-            "grace_period": grace_period,
-        }
-        self.reset()
+        super().__init__(
+            {
+                "delta": delta,
+                "clock": whole("clock", clock),
+                "min_window_length": whole("min_window_length", min_window_length),
+                "grace_period": whole("grace_period", grace_period),
+            }
+        )
 
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        """The parameters by name, for the evidence."""
-        return self._parameters
+    def _new(self) -> Any:
+        return ADWIN(**self._parameters)
 
     @property
     def mean(self) -> float:
         """Mean of the adaptive window."""
-        return float(self._adwin.estimation)
+        return float(self._river.estimation)
 
     @property
     def rows(self) -> int:
         """Rows in the adaptive window."""
-        return int(self._adwin.width)
-
-    def reset(self) -> None:
-        """Begin anew, with an empty window."""
-        self._adwin: Any = ADWIN(**self._parameters)
-        self._history = History()
-
-    def update(self, value: float) -> Change | None:
-        """Take the next number. Returns the evidence if it shows a change."""
-        if not math.isfinite(value):
-            return None
-        self._adwin.update(value)
-        self._history.add(value)
-        return self._change() if self._adwin.drift_detected else None
+        return int(self._river.width)
 
     def feed(self, values: npt.NDArray[Any]) -> list[tuple[int, Change]]:
         """Take many numbers, at 0.2 µs each; the history is brought up to date once for each stretch."""
@@ -90,13 +74,13 @@ class Adwin(Detector):
         places = np.flatnonzero(np.isfinite(numbers))
         kept = numbers[places].tolist()
         changes: list[tuple[int, Change]] = []
-        begin, adwin = 0, self._adwin
+        begin, adwin = 0, self._river
         for at, value in enumerate(kept):
             adwin.update(value)
             if adwin.drift_detected:
                 self._history.extend(kept[begin : at + 1])
                 changes.append((int(places[at]), self._change()))
-                begin, adwin = at + 1, self._adwin
+                begin, adwin = at + 1, self._river
         self._history.extend(kept[begin:])
         return changes
 

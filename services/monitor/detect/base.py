@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,35 @@ class Change:
 
     The parts have no row in common and leave none out, so ``before * before_rows + after * after_rows`` is the sum of
     those rows. That can be checked against the log.
+
+    Attributes:
+        before: mean of the older part.
+        after: mean of the newer part.
+        before_rows: rows of the older part.
+        after_rows: rows of the newer part.
+        statistic: of the detector, where it has one.
+        threshold: what the statistic had to pass.
+        p_value: probability of such a statistic without a change.
+        log_e_value: evidence against no change, the natural logarithm of an e-value.
     """
 
     before: float
     after: float
     before_rows: int
     after_rows: int
+    statistic: float | None = None
+    threshold: float | None = None
+    p_value: float | None = None
+    log_e_value: float | None = None
 
     @property
     def rose(self) -> bool:
         """Whether the mean is higher than it was."""
         return self.after > self.before
+
+
+Takes = Literal["numbers", "shares", "bits"]
+"""What numbers a detector is made for: any, those from 0 to 1, or only 0 and 1 (1 is an error)."""
 
 
 class Detector(ABC):
@@ -35,9 +53,13 @@ class Detector(ABC):
       ``update`` of each of its numbers. Nothing is random.
     - NaN and infinities are skipped: the detector is afterwards as if they had never come.
     - After a change it begins anew, as after ``reset``.
+    - ``saved`` is plain data, ready for JSON, and bounded. A detector that is restored from it, and the one that saved
+      it and then restored itself from it, go on equally, to the last bit.
+    - Numbers that it does not ``take`` are refused with a ``ValueError`` before any of them is taken.
     """
 
     name: ClassVar[str]
+    takes: ClassVar[Takes] = "numbers"
 
     @property
     @abstractmethod
@@ -57,6 +79,14 @@ class Detector(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Begin anew: the state after it is the state after construction."""
+
+    @abstractmethod
+    def saved(self) -> dict[str, Any]:
+        """All that it remembers, as plain floats, integers, strings and lists of them."""
+
+    @abstractmethod
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what was saved, by a detector of the same parameters, and forget all else."""
 
     @abstractmethod
     def update(self, value: float) -> Change | None:

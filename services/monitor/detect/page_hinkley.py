@@ -1,19 +1,15 @@
 """Page-Hinkley: a cumulated sum of deviations from the mean."""
 
-import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from river import drift
 
-from services.monitor.detect.base import Change, Detector
-from services.monitor.detect.split import History
+from services.monitor.detect.by_river import ByRiver, whole
 
 PAGE_HINKLEY: Any = drift.PageHinkley  # river's own annotations are incomplete
-PART_ROWS_MIN = 5  # as ADWIN's min_window_length
 
 
-class PageHinkley(Detector):
+class PageHinkley(ByRiver):
     """The Page-Hinkley test, by river, for rises and falls.
 
     Sums up by how much each row lies above (or below) the mean so far, less a tolerance, and reports a change when
@@ -42,43 +38,14 @@ class PageHinkley(Detector):
     def __init__(
         self, min_instances: int = 30, delta: float = 0.05, threshold: float = 30.0, alpha: float = 0.9999
     ) -> None:
-        self._parameters = {
-            "min_instances": min_instances,
-            "delta": delta,
-            "threshold": threshold,
-            "alpha": alpha,
-        }
-        self.reset()
+        super().__init__(
+            {
+                "min_instances": whole("min_instances", min_instances),
+                "delta": delta,
+                "threshold": threshold,
+                "alpha": alpha,
+            }
+        )
 
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        """The parameters by name, for the evidence."""
-        return self._parameters
-
-    @property
-    def mean(self) -> float:
-        """Mean of all rows since the detector began."""
-        return self._history.mean
-
-    @property
-    def rows(self) -> int:
-        """Rows since the detector began."""
-        return self._history.rows
-
-    def reset(self) -> None:
-        """Begin anew, with sums of zero."""
-        self._test: Any = PAGE_HINKLEY(mode="both", **self._parameters)
-        self._history = History()
-
-    def update(self, value: float) -> Change | None:
-        """Take the next number. Returns the evidence if it shows a change."""
-        if not math.isfinite(value):
-            return None
-        self._test.update(value)
-        self._history.add(value)
-        return self._change() if self._test.drift_detected else None
-
-    def _change(self) -> Change:
-        change = self._history.split(PART_ROWS_MIN)
-        self.reset()
-        return change
+    def _new(self) -> Any:
+        return PAGE_HINKLEY(mode="both", **self._parameters)

@@ -1,7 +1,8 @@
 """Where a change happened: what a detector's evidence is computed from."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -46,13 +47,22 @@ class History:
         self._newest.frombytes(numbers.tobytes())
         self._trim()
 
+    def saved(self) -> dict[str, Any]:
+        """Number, sum and the newest rows, as plain data."""
+        return {"rows": self.rows, "total": self.total, "newest": self._newest[-HISTORY_ROWS:].tolist()}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what was saved."""
+        self.rows, self.total = int(saved["rows"]), float(saved["total"])
+        self._newest = array("d", saved["newest"])
+
     def split(self, part_min: int) -> Change:
         """The best cut with at least ``part_min`` rows on each side, and not more than ``HISTORY_ROWS`` on the later.
 
         >>> history = History()
         >>> history.extend([0.0] * 50 + [1.0] * 10)
-        >>> history.split(5)
-        Change(before=0.0, after=1.0, before_rows=50, after_rows=10)
+        >>> history.split(5) == Change(before=0.0, after=1.0, before_rows=50, after_rows=10)
+        True
         """
         newest = np.array(self._newest[-HISTORY_ROWS:])
         after_rows = np.arange(len(newest), 0, -1)
