@@ -22,7 +22,7 @@ from millrace.bus.transport import GroupMember, Producer, Transport
 from millrace.bus.types import OutRecord, Record, TopicPartition
 from millrace.contracts.errors import FencedError, MillraceError
 from millrace.telemetry.log import get_logger
-from millrace.telemetry.metrics import LAG_RECORDS, LANE_RECOVERIES, STABLE_LAG_RECORDS
+from millrace.telemetry.metrics import COMMIT_SECONDS, ERRORS, LAG_RECORDS, LANE_RECOVERIES, STABLE_LAG_RECORDS
 
 log = get_logger(__name__)
 FEW = 4  # a fetch of less than this part of what it may bring makes a small transaction
@@ -87,6 +87,7 @@ class Lanes:
     ) -> None:
         self._transport = transport
         self._service = service
+        LANE_RECOVERIES.labels(service)  # from the start, so that the first one is an increase
         self._group = group
         self._topics = tuple(topics)
         self._make_lane = make_lane
@@ -194,6 +195,7 @@ class Lanes:
                 failures += 1
                 self._recovers[number] = str(error)
                 LANE_RECOVERIES.labels(self._service).inc()
+                ERRORS.labels(self._service, type(error).__name__).inc()
                 log.warning("lane recovers", group=self._group, partition=number, failures=failures, error=str(error))
                 await asyncio.sleep(backoff_s(failures))
 
@@ -230,8 +232,9 @@ class Lanes:
                 step.outputs, self._group, {TopicPartition(topic, number): offset for topic, offset in moved.items()}
             )
             self._waits_since_s.pop(number)
+            COMMIT_SECONDS.labels(self._service).observe(took_s := asyncio.get_running_loop().time() - began_s)
             if len(records) < self._max_records // FEW:
-                self._gather_s[number] = min(GATHER_S_MAX, (asyncio.get_running_loop().time() - began_s) / 2)
+                self._gather_s[number] = min(GATHER_S_MAX, took_s / 2)
             positions.update(moved)
             lane.written(offsets)
         for topic, offset in step.seek.items():

@@ -11,11 +11,15 @@ from millrace.bus.transport import Transport
 from millrace.contracts.codec import Codec
 from millrace.contracts.project import Project
 from millrace.telemetry.openlineage import Lineage, Target
+from millrace.telemetry.traces import Collector, Traces
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """All that a service is given. ``process`` names this process in what it reports, ``lineage`` tells OpenLineage."""
+    """All that a service is given.
+
+    ``process`` names this process in what it reports, ``lineage`` tells OpenLineage, ``traces`` OpenTelemetry.
+    """
 
     project: Project
     transport: Transport
@@ -23,6 +27,7 @@ class Context:
     clock: Clock
     process: str
     lineage: Lineage = field(default_factory=lambda: Lineage(Target()))
+    traces: Traces = field(default_factory=lambda: Traces(Collector()))
 
 
 class Service(Protocol):

@@ -7,8 +7,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
+from prometheus_client import disable_created_metrics
 
 from millrace.bus import failpoints
 from millrace.bus.clock import SystemClock
@@ -20,10 +22,11 @@ from millrace.contracts.errors import MillraceError
 from millrace.contracts.project import load_project
 from millrace.contracts.registry_client import SchemaRegistry
 from millrace.contracts.settings import ServiceSettings
-from millrace.telemetry import log
+from millrace.telemetry import host, log
 from millrace.telemetry.health import build_app
-from millrace.telemetry.metrics import OPENLINEAGE_EVENTS
+from millrace.telemetry.metrics import OPENLINEAGE_EVENTS, SPANS
 from millrace.telemetry.openlineage import Lineage, Places, Target
+from millrace.telemetry.traces import Collector, Traces
 
 __all__ = ["Context", "Service", "main"]
 
@@ -34,6 +37,7 @@ def main(name: str, settings: ServiceSettings, build: Callable[[Context], Servic
     logger = log.get_logger("millrace.service")
     try:
         failpoints.install(settings.failpoints or "")
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, for which no query asks
         _collect_rarely()
         asyncio.run(_run(name, settings, build))
     except MillraceError as error:
@@ -52,9 +56,10 @@ async def _run(name: str, settings: ServiceSettings, build: Callable[[Context], 
         client_options=settings.kafka_client_options(),
     )
     registry = SchemaRegistry(settings.schema_registry_url)
-    lineage = lineage_of(settings)
-    service = build(Context(project, transport, Codec(registry), SystemClock(), process, lineage))
-    app = build_app(name, service.checks)
+    lineage, traces = lineage_of(settings), traces_of(settings, name, process)
+    service = build(Context(project, transport, Codec(registry), SystemClock(), process, lineage, traces))
+    host.started(name, settings.restarts)
+    app = build_app(name, service.checks, partial(host.measure, name, settings.data))
     service.add_routes(app)
     config = uvicorn.Config(
         app, host=settings.http_host, port=settings.http_port, log_config=None, lifespan="off", access_log=False
@@ -66,7 +71,7 @@ async def _run(name: str, settings: ServiceSettings, build: Callable[[Context], 
     finally:
         await transport.close()
         await registry.aclose()
-        await asyncio.to_thread(lineage.close)
+        await asyncio.gather(asyncio.to_thread(lineage.close), asyncio.to_thread(traces.close))
 
 
 def lineage_of(settings: ServiceSettings) -> Lineage:
@@ -80,6 +85,13 @@ def lineage_of(settings: ServiceSettings) -> Lineage:
     bus = f"kafka://{settings.bootstrap_servers.partition(',')[0]}"
     places = Places(bus=bus, lake=getattr(settings, "lake_root", None))
     return Lineage(target, places, lambda outcome: OPENLINEAGE_EVENTS.labels(outcome).inc())
+
+
+def traces_of(settings: ServiceSettings, name: str, process: str) -> Traces:
+    """Where the spans of traces go, as the settings say."""
+    endpoint = None if settings.otlp_endpoint is None else str(settings.otlp_endpoint)
+    collector = Collector(endpoint, settings.otlp_header_fields())
+    return Traces(collector, name, process, lambda outcome, count: SPANS.labels(outcome).inc(count))
 
 
 def _collect_rarely() -> None:

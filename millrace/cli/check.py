@@ -108,8 +108,11 @@ def examine(folder: Path, *, start_up_s: float = START_UP_S) -> Report:
 
     The pipeline may take ``training.timeout_s``, and its process ``start_up_s`` more.
     """
+    from services.monitor.policy import Policy  # river takes a second to load
+
     try:
         project = load_project(folder)
+        Policy.of(project).check()  # the monitor would refuse it at its start
     except ProjectError as error:
         return Report(str(folder), (Finding("model.yaml", ok=False, message=str(error)),))
     schema = _schema(project)

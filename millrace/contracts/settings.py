@@ -6,15 +6,18 @@ Every variable begins with ``MILLRACE_``; an unknown value is refused at start w
 import ssl
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import unquote
 
-from pydantic import Field, HttpUrl, SecretStr, model_validator
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from millrace.contracts.errors import ProjectError
 
 
 class ServiceSettings(BaseSettings):
     """Settings that all five services share. Frozen once read."""
 
-    model_config = SettingsConfigDict(env_prefix="MILLRACE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="MILLRACE_", frozen=True, extra="ignore", populate_by_name=True)
 
     bootstrap_servers: str = Field(description="Kafka brokers, host:port separated by commas.")
     schema_registry_url: str = Field(description="Base of the Confluent-compatible Schema Registry API.")
@@ -46,6 +49,18 @@ class ServiceSettings(BaseSettings):
     )
     openlineage_api_key: SecretStr | None = Field(None, description="Sent there as a bearer token.")
     openlineage_file: Path | None = Field(None, description="File that OpenLineage events are added to, one a line.")
+    otlp_endpoint: HttpUrl | None = Field(
+        None,
+        validation_alias=AliasChoices("MILLRACE_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Base address that traces are sent to by OTLP over HTTP, such as http://localhost:4318; "
+        "`OTEL_EXPORTER_OTLP_ENDPOINT` says the same.",
+    )
+    otlp_headers: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("MILLRACE_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"),
+        description="Sent with them: name=value, separated by commas; `OTEL_EXPORTER_OTLP_HEADERS` says the same.",
+    )
+    restarts: int = Field(0, ge=0, description="How often the service was started again; the supervisor says so.")
     failpoints: str | None = Field(
         None, description="For tests: where the process shall die, see millrace/bus/failpoints.py."
     )
@@ -61,6 +76,18 @@ class ServiceSettings(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+    def otlp_header_fields(self) -> dict[str, str]:
+        """The headers of requests to the OTLP endpoint.
+
+        Raises:
+            ProjectError: they are no pairs. It does not show them, because they may hold a secret.
+        """
+        given = "" if self.otlp_headers is None else self.otlp_headers.get_secret_value()
+        pairs = [part.partition("=") for part in given.split(",") if part.strip()]
+        if not all(mark and name.strip() for name, mark, _ in pairs):
+            raise ProjectError("MILLRACE_OTLP_HEADERS must be name=value pairs, separated by commas")
+        return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
 
     @property
     def artifact_key(self) -> str | None:

@@ -13,6 +13,7 @@ from millrace.bus.types import OutRecord
 from millrace.contracts import topics
 from millrace.contracts.events import DataSnapshotTaken, FeatureProfile, OffsetRange
 from millrace.contracts.topics import topic_name
+from millrace.telemetry.metrics import NEWEST_SNAPSHOT_TIMESTAMP_SECONDS
 from services.ingest.rows import SnapshotDue
 
 VERSION = 1
@@ -72,6 +73,8 @@ class Announcer:
         """What was taken is on the log: tell those who follow lineage."""
         for snapshot in self._taken:
             self._context.lineage.snapshot(snapshot, self._context.project.feature_names)
+            newest = NEWEST_SNAPSHOT_TIMESTAMP_SECONDS.labels(snapshot.stream, str(self._number))
+            newest.set(snapshot.taken_at_ms / 1000)
         self._taken = []
 
     def save(self) -> list[bytes]:

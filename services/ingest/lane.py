@@ -198,7 +198,7 @@ class IngestLane:
             if arrived:
                 self._next[topic] = arrived[-1].offset + 1
                 self._hashes[topic].see_all(arrived)
-                counting.taken("ingest", topic, [record.value for record in arrived])
+                counting.taken_records("ingest", topic, arrived)
         force = self._means.following.in_force
         self._state.offer_events(await self._event_reader.read(events, now_s, force))
         self._state.offer_labels(await self._label_reader.read(labels, now_s))
@@ -271,10 +271,10 @@ class IngestLane:
             DEAD_LETTERS.labels(self._context.project.stream, reason).inc(count)
             first = next(one for one in refused if one.reason == reason)
             place = [first.origin.topic, first.origin.partition, first.origin.offset]
-            trace_id = trace.sampled_id(first.origin.header(trace.HEADER))
             log.warning(
-                "dead letters", reason=reason, count=count, first=place, message=first.message, trace_id=trace_id
-            )
+                "dead letters", reason=reason, count=count, first=place, message=first.message,
+                **trace.for_log(first.origin.header(trace.HEADER)),
+            )  # fmt: skip
 
     def _write(
         self, decided: Sequence[EventArrived | Joined], before: int, now_s: float, now_ms: int

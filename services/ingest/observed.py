@@ -6,8 +6,7 @@ import numpy as np
 
 from millrace.bus.context import Context
 from millrace.bus.types import Headers
-from millrace.telemetry import trace
-from millrace.telemetry.event_spans import Sampled, ingested
+from millrace.telemetry.event_spans import Sampled, ingested, sampled_of
 from millrace.telemetry.metrics import (
     EVENT_TO_SAMPLE_SECONDS,
     NEWEST_EVENT_TIMESTAMP_SECONDS,
@@ -30,22 +29,28 @@ class Observed:
     def run(self, run: Run, headers: Sequence[Headers], now_s: float, now_ms: int) -> None:
         """These samples are about to be written, with these headers."""
         self._rows = len(run.arrivals)
-        self._sampled = [
-            one for row, header in enumerate(headers) if header and (one := _sampled(run, row, header, now_s, now_ms))
-        ]
+        traced = [row for row, header in enumerate(headers) if header]
+        records = [one.origin for one in run.arrivals]
+        self._sampled = sampled_of(
+            traced, records, headers, lambda row: now_ms - (now_s - run.arrivals[row].received_s) * 1000,
+            only_examples=not self._context.traces.on,
+        )  # fmt: skip
         self.trace_id = self._sampled[0].trace_id if self._sampled else None
         stream = self._context.project.stream
-        logged_ms = np.fromiter((one.origin.timestamp_ms for one in run.arrivals), np.int64, self._rows)
+        logged_ms = np.fromiter((record.timestamp_ms for record in records), np.int64, self._rows)
         events = np.flatnonzero(~run.is_label)
         places = {row: place for place, row in enumerate(events.tolist())} if self._sampled else {}
         traces = {places[one.row]: one.trace_id for one in self._sampled if one.row in places}
         waited_s = np.maximum(0, now_ms - logged_ms[events]) / 1000
         EVENT_TO_SAMPLE_SECONDS.observe(stream, waited_s, traces=traces, at_s=now_ms / 1000)
-        for is_label, gauge in ((False, NEWEST_EVENT_TIMESTAMP_SECONDS), (True, NEWEST_LABEL_TIMESTAMP_SECONDS)):
-            times_ms = run.time_ms[run.is_label == is_label]
-            if len(times_ms):
-                self._newest_ms[is_label] = max(self._newest_ms[is_label], int(times_ms.max()))
-                gauge.labels(stream, self._number).set(self._newest_ms[is_label] / 1000)
+        NEWEST_EVENT_TIMESTAMP_SECONDS.labels(stream, self._number).set(self._newest_s(run, is_label=False))
+        NEWEST_LABEL_TIMESTAMP_SECONDS.labels(stream, self._number).set(self._newest_s(run, is_label=True))
+
+    def _newest_s(self, run: Run, *, is_label: bool) -> float:
+        """The greatest time so far, of events or of labels."""
+        newest_ms = int(run.time_ms.max(initial=0, where=run.is_label == is_label))
+        self._newest_ms[is_label] = max(self._newest_ms[is_label], newest_ms)
+        return self._newest_ms[is_label] / 1000
 
     def written(self) -> None:
         """They are committed."""
@@ -54,16 +59,3 @@ class Observed:
         if sampled and self._context.traces.on:
             end_ms = self._context.clock.now_ms()
             self._context.traces.put(len(sampled), lambda: ingested(sampled, stream, rows, end_ms))
-
-
-def _sampled(run: Run, row: int, header: Headers, now_s: float, now_ms: int) -> Sampled | None:
-    """The sample in this row, if the spans of its trace are wanted."""
-    ((_, context),) = header
-    trace_id = trace.sampled_id(context)
-    if trace_id is None:
-        return None
-    arrival = run.arrivals[row]
-    came_with = arrival.origin.header(trace.HEADER) if arrival.origin.headers else None
-    parent = came_with if trace.sampled_id(came_with) is not None else None
-    received_ms = now_ms - (now_s - arrival.received_s) * 1000
-    return Sampled(arrival.origin, parent, context, trace_id, row, received_ms)

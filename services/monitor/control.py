@@ -2,9 +2,14 @@
 
 Not by subscription: a decision needs what is true *now*, and alarms are rare, so the topics are read on from where
 they were left just before each decision. Every process of the monitor sees all of them, whatever it owns in the group.
+
+Training profiles are read with them, and before the first frame of a champion that was not seen yet: a profile is
+written with the end of its run, so before the version is deployed. The newest ``PROFILES_KEPT`` of the model are kept,
+and the champion's however old it is.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from millrace.bus.context import Context
 from millrace.bus.types import Record
@@ -17,15 +22,25 @@ from millrace.contracts.events import (
     ModelVersionChanged,
     RetrainModel,
     RolloutMeasured,
+    TrainingProfileRecorded,
     TrainingRunChanged,
 )
+from millrace.contracts.profile import Profile, profile_of
 from millrace.contracts.topics import TopicRow, topic_name
 from millrace.telemetry.log import get_logger
 from services.monitor.core import INITIAL, State, evolve
 
 log = get_logger(__name__)
 
-ControlEvent = RetrainModel | TrainingRunChanged | ModelVersionChanged | DeploymentDecided
+ControlEvent = (
+    RetrainModel
+    | TrainingRunChanged
+    | TrainingProfileRecorded
+    | ModelVersionChanged
+    | DeploymentDecided
+    | DriftDetected
+)
+PROFILES_KEPT = 32  # of at most 1 MB each; more runs than that between two deployments are rare
 FINDINGS: tuple[tuple[TopicRow, type[ModelMetricsMeasured | DriftDetected | RolloutMeasured]], ...] = (
     (topics.MODEL_METRICS, ModelMetricsMeasured),
     (topics.DRIFT_EVENTS, DriftDetected),
@@ -34,16 +49,23 @@ FINDINGS: tuple[tuple[TopicRow, type[ModelMetricsMeasured | DriftDetected | Roll
 
 
 class Control:
-    """The fold of four topics, each of one partition. ``state`` is as of the last :meth:`refresh`."""
+    """The fold of some topics, each of one partition. ``state`` is as of the last :meth:`refresh`."""
 
     def __init__(self, context: Context) -> None:
         self.state: State = INITIAL
         self._context = context
+        self._key = context.project.model.encode()
+        self._profiles: dict[str, TrainingProfileRecorded] = {}  # by run
+        self._run_of: dict[int, str] = {}  # by version
+        self._known: set[int] = set()
+        self._decoded = lru_cache(maxsize=4)(self._decode_profile)
         self._classes: Mapping[str, type[ControlEvent]] = {
             topic_name(topics.RETRAIN_REQUESTS, context.project): RetrainModel,
             topic_name(topics.TRAINING_RUNS, context.project): TrainingRunChanged,
+            topic_name(topics.TRAINING_PROFILES, context.project): TrainingProfileRecorded,
             topic_name(topics.MODEL_VERSIONS, context.project): ModelVersionChanged,
             topic_name(topics.DEPLOYMENTS, context.project): DeploymentDecided,
+            topic_name(topics.DRIFT_EVENTS, context.project): DriftDetected,
         }
         self._next: dict[str, int] = {}
 
@@ -61,14 +83,47 @@ class Control:
             self._next[topic] = bounds.end
         return self.state
 
-    async def _take(self, record: Record) -> None:
+    async def know(self, version: int) -> None:
+        """Have read what there is about a version that serves now; at once if it was asked about before."""
+        if version not in self._known:
+            await self.refresh()
+            self._known.add(version)
+
+    def profile(self, version: int) -> Profile | None:
+        """What the version was trained on; None if no profile was recorded, or it cannot be read."""
+        run_id = self._run_of.get(version)
+        return self._decoded(run_id) if run_id is not None and run_id in self._profiles else None
+
+    def _decode_profile(self, run_id: str) -> Profile | None:
         try:
-            event = await self._context.codec.decode(self._classes[record.topic], record.value)
+            return profile_of(self._profiles[run_id])
+        except ContractError as error:
+            log.error("training profile left out", run=run_id, error=str(error))  # noqa: TRY400  # the message is enough
+            return None
+
+    async def _take(self, record: Record) -> None:
+        kind = self._classes[record.topic]
+        if kind is TrainingProfileRecorded and record.key != self._key:
+            return  # they are large, and of other models most of them
+        try:
+            event = await self._context.codec.decode(kind, record.value)
         except ContractError as error:
             log.error("control record left out", topic=record.topic, offset=record.offset, error=str(error))  # noqa: TRY400  # the message is enough
             return
-        if event.model == self._context.project.model:
-            self.state = evolve(self.state, event)
+        if event.model != self._context.project.model:
+            return
+        if isinstance(event, TrainingProfileRecorded):
+            self._keep(event)
+            return
+        if isinstance(event, ModelVersionChanged) and event.version is not None:
+            self._run_of[event.version] = event.run_id
+        self.state = evolve(self.state, event)
+
+    def _keep(self, event: TrainingProfileRecorded) -> None:
+        self._profiles[event.run_id] = event
+        champions = self._run_of.get(self.state.champion or 0)
+        while len(self._profiles) > PROFILES_KEPT:
+            del self._profiles[next(run for run in self._profiles if run != champions)]
 
 
 async def published_until(context: Context, partition: int) -> int:

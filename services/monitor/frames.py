@@ -1,7 +1,7 @@
 """One frame of observations as the monitor works on it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,47 @@ class Rows:
     def scored(self) -> npt.NDArray[np.bool_]:
         """Which rows are events for which some version has a number, whether it answered or not."""
         return self.answered | (~self.is_label & (self.other_versions > 0) & np.isfinite(self.other_values))
+
+    def cut(self, begin: int, end: int) -> "Rows":
+        """The rows from ``begin`` up to ``end``. What the variants did goes with the frame's first row."""
+        if begin == 0 and end == len(self):
+            return self
+        columns = {field.name: getattr(self, field.name)[begin:end] for field in fields(self) if field.name in COLUMNS}
+        return replace(
+            self,
+            **columns,
+            features={name: values[begin:end] for name, values in self.features.items()},
+            variants=self.variants if begin == 0 else (),
+            until_offset=self.until_offset if end == len(self) else int(self.offsets[end]),
+        )
+
+    def between(self, begin_offset: int, end_offset: int) -> "Rows":
+        """The rows whose place in the samples log lies between the two, the second not included."""
+        begin, end = np.searchsorted(self.offsets, [begin_offset, end_offset]).tolist()
+        return self.cut(begin, end)
+
+
+COLUMNS = frozenset({
+    "offsets", "is_label", "event_ids", "times_ms", "versions", "values", "labels", "scores", "other_versions",
+    "other_values", "other_scores",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SavePoint:
+    """The state of a partition as of a row.
+
+    Attributes:
+        until_sample_offset: first offset of the samples log that is not in it.
+        join_from_sample: the oldest prediction that is remembered has this offset there.
+        whole: whether it is the end of a frame, so that no row of that frame is left.
+        content: of everything but the predictions that wait for labels: numbers, texts, lists and dicts of them.
+    """
+
+    until_sample_offset: int
+    join_from_sample: int
+    whole: bool
+    content: dict[str, Any]
 
 
 def read_rows(observed: ObservationsRecorded) -> Rows:

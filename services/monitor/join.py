@@ -3,80 +3,40 @@
 Rules, each of them by order in the samples log and not by time, so that a replay does the same:
 
 - A prediction waits until ``horizon_rows`` newer ones have come; then it is forgotten (FIFO). That bounds the memory.
-- The first label of an event counts. Another one within the horizon is a duplicate.
+- The first label of an event counts. Another one within the horizon is a duplicate if it says the same, else it
+  corrects: it takes the place of the one before in what is measured, and nowhere else. Detectors, and the evidence
+  about a rollout, are not taken back to what they did not know; what a correction moves there is seen in later rows.
 - A label before its event, for an event that no version scored, or past the horizon, is unknown.
 - The first prediction of an event id counts. Another one within the horizon is a repeat and is left out.
 
 Where two versions scored an event, what both said waits together: one prediction here is one event.
+
+Work is by the column. Only where an event id comes again, or two labels of one event in the same slice, rows are looked
+at one by one; both ways do the same.
 """
 
-from dataclasses import dataclass, fields
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import repeat
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from services.monitor.frames import Floats, Ints, Rows
+from services.monitor.joined import Counts, Joined, columns_of, concatenate
+from services.monitor.slices import Slicer
+
+__all__ = ["Counts", "Join", "Joined"]
 
 SLICE_ROWS = 4096  # a frame is taken in slices, so that the ring needs only this much more room than the horizon
-WAITING, DONE = 0, 1
-WHOLE = ("times_ms", "epochs", "champions", "versions", "other_versions")  # columns of whole numbers
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of labels and predictions since the monitor's state began."""
-
-    joined: int = 0
-    duplicate: int = 0
-    unknown: int = 0
-    unusable: int = 0
-    repeated: int = 0
-    forgotten_unlabelled: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """Labelled predictions in the order of their labels.
-
-    ``rows`` is the place of each label in its frame; ``offsets`` is the label's, ``times_ms`` the event's. ``epochs``
-    and ``champions`` are those under which the event was scored; in frames of older writers, which name no champion,
-    whoever answered is taken for it. ``other_versions`` is 0 where no second version scored the event.
-    """
-
-    rows: Ints
-    offsets: Ints
-    event_ids: list[str]
-    times_ms: Ints
-    epochs: Ints
-    champions: Ints
-    versions: Ints
-    values: Floats
-    labels: Floats
-    scores: Floats
-    other_versions: Ints
-    other_values: Floats
-    other_scores: Floats
-
-    def __len__(self) -> int:
-        return len(self.event_ids)
-
-    def champion_values(self) -> Floats:
-        """What the champion said to each event, answered by it or not; NaN where it did not score it."""
-        other = np.where(self.other_versions == self.champions, self.other_values, np.nan)
-        return np.where(self.versions == self.champions, self.values, other)
-
-    def said_by(self, version: int) -> tuple[Ints, Floats, Floats]:
-        """Which events the version scored with a number, answered by it or not, and its values and scores there."""
-        answered = (self.versions == version) & np.isfinite(self.values)
-        beside = (self.other_versions == version) & np.isfinite(self.other_values)
-        own = np.flatnonzero(answered | beside)
-        first = answered[own]
-        return (
-            own,
-            np.where(first, self.values[own], self.other_values[own]),
-            np.where(first[:, None], self.scores[own], self.other_scores[own]),
-        )
+MARK_ROWS = 512  # between predictions whose numbers are saved
+WAITING, DONE, REPEAT = 0, 1, 2
+NOBODY = -1
+WHOLE = ("offsets", "times_ms", "epochs", "champions", "versions", "other_versions")  # columns of whole numbers
+OF_ROWS = ("offsets", "times_ms", "versions", "values", "other_versions", "other_values")  # columns taken as they are
 
 
 class Join:
@@ -85,20 +45,31 @@ class Join:
     Args:
         horizon_rows: newer predictions after which one is forgotten.
         classes: number of scores of a prediction; 0 if it has none.
+        slicer: says which parts an event is in; none without it.
     """
 
-    def __init__(self, horizon_rows: int, classes: int) -> None:
+    def __init__(self, horizon_rows: int, classes: int, slicer: Slicer | None = None) -> None:
         self.counts = Counts()
         self._horizon = horizon_rows
+        self._slicer = slicer or Slicer()
         self._size = size = horizon_rows + SLICE_ROWS
         self._seen = 0  # predictions so far; the n-th has its place n % size in the ring
+        self._first = 0  # number of the first one that was ever remembered here
+        self._forgotten_until = 0
+        self._marks: list[
+            tuple[int, int]
+        ] = []  # number and offset of some saved predictions, until they are read again
         self._index: dict[str, int] = {}
         self._ids = [""] * size
-        self._done = bytearray(size)
+        self._states = np.zeros(size, np.int8)
+        self._labels = np.empty(size)
+        self._known_repeats: frozenset[int] = frozenset()  # among the predictions that are read again
+        self._known_until = 0
         self._columns: dict[str, npt.NDArray[Any]] = {
             **{name: np.empty(size, np.int64) for name in WHOLE},
             **{name: np.empty(size) for name in ("values", "other_values")},
             **{name: np.empty((size, classes)) for name in ("scores", "other_scores")},
+            "codes": np.empty((size, len(self._slicer.slices)), np.int32),
         }
 
     @property
@@ -106,39 +77,102 @@ class Join:
         """Predictions that are remembered, labelled or not."""
         return len(self._index)
 
+    @property
+    def oldest_offset(self) -> int | None:
+        """Samples offset of the oldest prediction within the horizon; None if there is none."""
+        return int(self._columns["offsets"][self._begin % self._size]) if self._seen > self._begin else None
+
+    @property
+    def _begin(self) -> int:
+        """Number of the oldest prediction that is remembered."""
+        return max(self._first, self._seen - self._horizon)
+
     def take(self, rows: Rows) -> Joined:
         """Remember the frame's predictions and return those that its labels complete."""
-        return _concatenate(
+        self._marks = []
+        return self._take(rows)
+
+    def _take(self, rows: Rows) -> Joined:
+        return concatenate(
             [self._take_slice(rows, lo, min(lo + SLICE_ROWS, len(rows))) for lo in range(0, len(rows) or 1, SLICE_ROWS)]
         )
 
+    def remember(self, rows: Rows) -> None:
+        """Take in again what was taken before the state was saved: nothing is counted or returned.
+
+        Where the rows begin later than the saved predictions do, because older ones are no longer in the log, those
+        are given up, and some of the next ones with them, up to a place whose number is known.
+        """
+        offsets = rows.offsets[rows.scored]
+        if self._marks and len(offsets):
+            marks = [mark for mark in self._marks if mark[1] >= offsets[0]]
+            if not marks or marks[0][1] > offsets[-1]:
+                return
+            self._begin_at(marks[0][0])
+            rows = rows.between(marks[0][1], int(rows.offsets[-1]) + 1)
+        counts, self.counts = self.counts, Counts()
+        self._take(rows)
+        self.counts = counts
+
+    def saved(self) -> dict[str, Any]:
+        """Counts, and what it takes to read the predictions again: their numbers at some offsets, and the repeats."""
+        numbers = np.arange(self._begin, self._seen)
+        repeats = numbers[self._states[numbers % self._size] == REPEAT]
+        marked = numbers[::MARK_ROWS]
+        marks = zip(marked.tolist(), self._columns["offsets"][marked % self._size].tolist(), strict=True)
+        return {
+            "counts": asdict(self.counts),
+            "seen": self._seen,
+            "marks": [list(mark) for mark in marks],
+            "repeats": repeats.tolist(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Begin where the saved one did; the rows from there on are to be given to ``remember``.
+
+        A join that is there already, because it is the one that was saved, keeps its predictions.
+        """
+        self.counts = Counts(**saved["counts"])
+        if self._seen == saved["seen"]:
+            return
+        self._begin_at(saved["seen"])
+        self._marks = [(number, offset) for number, offset in saved["marks"]]
+        self._known_repeats = frozenset(saved["repeats"])
+        self._known_until = max(self._known_repeats, default=-1) + 1
+        self._index.clear()
+        self._states[:] = DONE
+
+    def _begin_at(self, number: int) -> None:
+        """The next prediction has this number, and no older one is remembered."""
+        self._seen = self._first = self._forgotten_until = number
+        self._marks = []
+
     def _take_slice(self, rows: Rows, lo: int, hi: int) -> Joined:
-        scored = rows.scored[lo:hi]
-        self._store(rows, lo + np.flatnonzero(scored))
-        found, places = [], []
-        marks = zip(range(lo, hi), rows.event_ids[lo:hi], rows.is_label[lo:hi].tolist(), scored.tolist(), strict=True)
-        usable = np.isfinite(rows.labels)
-        for row, event_id, is_label, is_scored in marks:
-            if is_label:
-                number = self._label(event_id, usable=bool(usable[row]))
-                if number is not None:
-                    found.append(row)
-                    places.append(number % self._size)
-            elif is_scored:
-                self._prediction(event_id)
-        return Joined(
-            rows=np.array(found, np.int64),
-            offsets=rows.offsets[found] if found else np.empty(0, np.int64),
-            event_ids=[rows.event_ids[row] for row in found],
-            labels=rows.labels[found] if found else np.empty(0),
-            **{name: column[places] for name, column in self._columns.items()},
-        )
+        events = lo + np.flatnonzero(rows.scored[lo:hi])
+        labels = lo + np.flatnonzero(rows.is_label[lo:hi])
+        self._store(rows, events)
+        event_ids, label_ids = _picked(rows.event_ids, events), _picked(rows.event_ids, labels)
+        usable = np.isfinite(rows.labels[labels])
+        self.counts.unusable += int((~usable).sum())
+        if self._all_new(event_ids):
+            numbers = self._find(label_ids, self._seen + np.searchsorted(events, labels), event_ids)
+        else:
+            numbers = self._find_one_by_one(label_ids, labels, event_ids, events)
+        self.counts.unknown += int((usable & (numbers == NOBODY)).sum())
+        found = np.flatnonzero(usable & (numbers != NOBODY))
+        first, corrected = self._settle(numbers[found], rows.labels[labels[found]])
+        self._forget()
+        joined = self._joined(rows, labels[found[first]], numbers[found[first]])
+        if not len(corrected):
+            return joined
+        corrections = self._joined(rows, labels[found[corrected]], numbers[found[corrected]])
+        return Joined(**{**columns_of(joined), "corrections": corrections})
 
     def _store(self, rows: Rows, events: Ints) -> None:
-        """Write the columns of the slice's predictions into the ring; the index makes them known one by one."""
+        """Write the columns of the slice's predictions into the ring; the index makes them known."""
         places = (self._seen + np.arange(len(events))) % self._size
         columns = self._columns
-        for name in ("times_ms", "versions", "values", "other_versions", "other_values"):
+        for name in OF_ROWS:
             columns[name][places] = getattr(rows, name)[events]
         columns["epochs"][places] = rows.epoch
         columns["champions"][places] = rows.champion or rows.versions[events]
@@ -147,48 +181,98 @@ class Join:
             shared = min(given.shape[1], columns[name].shape[1])
             columns[name][places] = np.nan
             columns[name][places, :shared] = given[events, :shared]
+        if self._slicer.slices:
+            columns["codes"][places] = self._slicer.codes(rows)[events]
+        self._states[places] = WAITING
+        ids = _picked(rows.event_ids, events)
+        at = self._seen % self._size
+        self._ids[at : at + len(ids)] = ids[: self._size - at]
+        if at + len(ids) > self._size:
+            self._ids[: at + len(ids) - self._size] = ids[self._size - at :]
 
-    def _prediction(self, event_id: str) -> None:
-        number, self._seen = self._seen, self._seen + 1
-        if number >= self._horizon:
-            self._forget(number - self._horizon)
-        place = number % self._size
-        self._ids[place] = event_id
-        if self._index.setdefault(event_id, number) == number:
-            self._done[place] = WAITING
+    def _all_new(self, event_ids: Sequence[str]) -> bool:
+        """Whether none of the slice's predictions may be a repeat."""
+        numbers = range(self._seen, self._seen + len(event_ids))
+        if self._seen < self._known_until and not self._known_repeats.isdisjoint(numbers):
+            return False
+        return len(set(event_ids)) == len(event_ids) and self._index.keys().isdisjoint(event_ids)
+
+    def _find(self, label_ids: Sequence[str], seen: Ints, event_ids: Sequence[str]) -> Ints:
+        """The number of each label's prediction, when ``seen`` predictions had come before the label."""
+        self._index.update(zip(event_ids, range(self._seen, self._seen + len(event_ids)), strict=True))
+        self._seen += len(event_ids)
+        numbers = np.fromiter(map(self._index.get, label_ids, repeat(NOBODY)), np.int64, len(label_ids))
+        return np.where((numbers < seen) & (numbers >= seen - self._horizon), numbers, NOBODY)
+
+    def _find_one_by_one(self, label_ids: Sequence[str], labels: Ints, event_ids: Sequence[str], events: Ints) -> Ints:
+        """The same where an id may come again: what it means depends on what is forgotten by then."""
+        numbers = np.full(len(labels), NOBODY, np.int64)
+        marks = [*((row, place, True) for place, row in enumerate(labels.tolist()))]
+        marks += [(row, place, False) for place, row in enumerate(events.tolist())]
+        for _, place, is_label in sorted(marks):
+            if is_label:
+                numbers[place] = self._index.get(label_ids[place], NOBODY)
+                continue
+            number, self._seen = self._seen, self._seen + 1
+            if number >= self._horizon:
+                gone = self._ids[(number - self._horizon) % self._size]
+                if self._index.get(gone) == number - self._horizon:
+                    del self._index[gone]
+            if number in self._known_repeats or self._index.setdefault(event_ids[place], number) != number:
+                self._states[number % self._size] = REPEAT
+                self.counts.repeated += 1
+        return numbers
+
+    def _settle(self, numbers: Ints, values: Floats) -> tuple[Ints, Ints]:
+        """Which of these labels are the first ones of their events, and which correct another."""
+        places = numbers % self._size
+        if len(np.unique(numbers)) == len(numbers):
+            is_first = self._states[places] == WAITING
+            is_other = ~is_first & (self._labels[places] != values)
+            self._labels[places] = values
+            self._states[places] = DONE
         else:
-            self._done[place] = DONE
-            self.counts.repeated += 1
+            is_first, is_other = np.zeros(len(numbers), bool), np.zeros(len(numbers), bool)
+            for row, (place, value) in enumerate(zip(places.tolist(), values.tolist(), strict=True)):
+                is_first[row] = self._states[place] == WAITING
+                is_other[row] = not is_first[row] and self._labels[place] != value
+                self._labels[place], self._states[place] = value, DONE
+        first, corrected = np.flatnonzero(is_first), np.flatnonzero(is_other)
+        self.counts.joined += len(first)
+        self.counts.corrected += len(corrected)
+        self.counts.duplicate += len(numbers) - len(first) - len(corrected)
+        return first, corrected
 
-    def _forget(self, number: int) -> None:
-        place = number % self._size
-        event_id = self._ids[place]
-        if self._index.get(event_id) == number:
-            del self._index[event_id]
-        if self._done[place] == WAITING:
-            self.counts.forgotten_unlabelled += 1
+    def _forget(self) -> None:
+        """Let go of what has passed the horizon since the last slice."""
+        begin = self._forgotten_until
+        gone = np.arange(begin, self._begin)
+        if not len(gone):
+            return
+        places = gone % self._size
+        states = self._states[places]
+        self.counts.forgotten_unlabelled += int((states == WAITING).sum())
+        self.counts.forgotten += int((states != REPEAT).sum())
+        ids = _picked(self._ids, places)
+        numbers = np.fromiter(map(self._index.get, ids, repeat(NOBODY)), np.int64, len(ids))
+        deque(map(self._index.pop, _picked(ids, np.flatnonzero(numbers == gone))), maxlen=0)
+        self._forgotten_until = self._begin
 
-    def _label(self, event_id: str, *, usable: bool) -> int | None:
-        number = self._index.get(event_id)
-        if not usable:
-            self.counts.unusable += 1
-        elif number is None:
-            self.counts.unknown += 1
-        elif self._done[number % self._size] == DONE:
-            self.counts.duplicate += 1
-        else:
-            self._done[number % self._size] = DONE
-            self.counts.joined += 1
-            return number
-        return None
+    def _joined(self, rows: Rows, labels: Ints, numbers: Ints) -> Joined:
+        places = numbers % self._size
+        columns: dict[str, Any] = {name: column[places] for name, column in self._columns.items() if name != "offsets"}
+        return Joined(
+            rows=labels,
+            offsets=np.asarray(rows.offsets[labels], np.int64),
+            event_ids=_picked(rows.event_ids, labels),
+            labels=np.asarray(rows.labels[labels], np.float64),
+            numbers=numbers,
+            **columns,
+        )
 
 
-def _concatenate(parts: list[Joined]) -> Joined:
-    if len(parts) == 1:
-        return parts[0]
-    columns = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts])
-        for field in fields(Joined)
-        if field.name != "event_ids"
-    }
-    return Joined(event_ids=[event_id for part in parts for event_id in part.event_ids], **columns)
+def _picked(ids: Sequence[str], places: Ints) -> list[str]:
+    """The ids at these places."""
+    if len(places) <= 1:  # for one place ``itemgetter`` gives no tuple
+        return [ids[place] for place in places.tolist()]
+    return list(itemgetter(*places.tolist())(ids))

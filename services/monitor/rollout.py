@@ -17,12 +17,13 @@ Rules:
   a bandit has many short epochs.
 - A loss is that of the gate's metric: 0 or 1 (accuracy), clipped log loss, absolute error (mae), squared error (rmse).
   A row without such a number, as of a model without scores under log loss, is not counted as labelled.
+- A corrected label changes nothing: the tests that read these sums look at each event once, with what was known then.
 - An answer of the champion in place of a variant that failed is just an answer of the champion.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -123,6 +124,18 @@ class RolloutWatch:
         self._rollout_id: str | None = None
         self._epochs: dict[int, _Epoch] = {}
 
+    def saved(self) -> dict[str, Any]:
+        """The rollout, and all that is known of its epochs."""
+        return {
+            "rollout_id": self._rollout_id,
+            "epochs": [[number, _epoch_saved(epoch)] for number, epoch in self._epochs.items()],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what was saved."""
+        self._rollout_id = saved["rollout_id"]
+        self._epochs = {number: _epoch_restored(epoch) for number, epoch in saved["epochs"]}
+
     @property
     def epochs(self) -> tuple[int, ...]:
         """The epochs that are remembered."""
@@ -217,6 +230,28 @@ class RolloutWatch:
                 if each.version in epoch.differences
             ),
         )
+
+
+def _epoch_saved(epoch: _Epoch) -> dict[str, Any]:
+    return {
+        "champion": epoch.champion,
+        "until_time_ms": epoch.until_time_ms,
+        "variants": [each.model_dump() for each in epoch.variants.values()],
+        "losses": [[version, asdict(each)] for version, each in sorted(epoch.losses.items())],
+        "differences": [[version, asdict(each)] for version, each in sorted(epoch.differences.items())],
+        "told": list(epoch.told),
+    }
+
+
+def _epoch_restored(saved: dict[str, Any]) -> _Epoch:
+    return _Epoch(
+        champion=saved["champion"],
+        until_time_ms=saved["until_time_ms"],
+        variants={each["variant"]: VariantScored(**each) for each in saved["variants"]},
+        losses={version: _Sum(**each) for version, each in saved["losses"]},
+        differences={version: _Sum(**each) for version, each in saved["differences"]},
+        told=tuple(saved["told"]),
+    )
 
 
 def _added(known: VariantScored, more: VariantScored) -> VariantScored:

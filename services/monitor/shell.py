@@ -1,10 +1,11 @@
 """The monitor's effects: follow the observations, publish what was found, each frame's findings exactly once.
 
-**Following.** The state of a partition is a function of its observations, so it is never saved: it is rebuilt by
-reading them from the beginning of their retention (30 days; a bounded replay is a later refinement). ``next_offset`` is
-the state's place. A record below it is a repeat and is skipped; when one above it comes, what lies between is read from
-the log first. Start, restart, rebalance and a lost group position are all this one case. The arithmetic, some
-milliseconds a frame, is done on the event loop.
+**Following.** The state of a partition is a function of its observations. Whoever gets the partition takes the newest
+saved state (``saving.py``), reads the observations again whose predictions still wait for labels, and goes on from
+there; where nothing is saved that fits, from the beginning of their retention (30 days). ``next_offset`` is the state's
+place. A record below it is a repeat and is skipped; when one above it comes, what lies between is read from the log
+first. Start, restart, rebalance and a lost group position are all this one case. The arithmetic, some milliseconds a
+frame, is done on the event loop.
 
 **Publishing.** All that one frame's findings say is one transaction, and it moves a position of its own: group
 ``millrace-monitor-<model>-published``, in which nobody is a member. So after any failure the log itself tells
@@ -21,7 +22,6 @@ decision is taken again with what the other has written. So no two processes ask
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 
 from fastapi import FastAPI
 
@@ -33,34 +33,21 @@ from millrace.contracts import topics
 from millrace.contracts.errors import ContractError, FencedError, MillraceError
 from millrace.contracts.events import ObservationsRecorded, RetrainModel
 from millrace.contracts.topics import topic_name
+from millrace.telemetry import counting
 from millrace.telemetry.log import get_logger
-from millrace.telemetry.metrics import LANE_RECOVERIES, RECORDS_IN
+from millrace.telemetry.metrics import ERRORS, LANE_RECOVERIES
 from services.monitor.control import Control, published_until
 from services.monitor.core import ask_again, decide
 from services.monitor.facts import Place, Unreadable
-from services.monitor.frames import read_rows
+from services.monitor.partition import Partition, about
 from services.monitor.policy import Policy
-from services.monitor.publish import WRITES, count, out_records
+from services.monitor.publish import WRITES, Told, count, count_saved, count_written, out_records
+from services.monitor.restart import Restart
 from services.monitor.watch import Drift, Finding, Watch
 
 log = get_logger(__name__)
+HOLES = 1000  # offsets without a record, of transactions' marks and aborted ones, that are looked through
 ASK_AGAIN_S = 1.0  # between two looks at whether the retrain that an alarm found open has ended
-
-
-@dataclass(slots=True)
-class _Partition:
-    """One partition's state, and how far it is: in the log, in the samples, and in what is published."""
-
-    number: int
-    watch: Watch
-    next_offset: int
-    next_sample: int | None = None
-    published: int = 0
-    silent_until: int = 0  # samples offset; only while ``published`` is unknown
-    producer: Producer | None = None
-    pending: Sequence[Finding | Unreadable] = field(default_factory=list)
-    alarm: Drift | None = None  # the newest one, until it is settled
-    ask_at_s: float = 0.0
 
 
 class MonitorService:
@@ -81,7 +68,9 @@ class MonitorService:
         self._published_group = f"{self._group}-published"
         self._transactional_id = f"millrace.monitor.{model}"
         self._control = Control(context)
-        self._partitions: dict[int, _Partition] = {}
+        self._restart = Restart(context, policy, self._control)
+        self._told = Told(context)
+        self._partitions: dict[int, Partition] = {}
         self._trouble: str | None = "not connected yet"
 
     async def run(self) -> None:
@@ -101,15 +90,7 @@ class MonitorService:
         @app.get("/monitor")
         async def monitor() -> dict[str, object]:
             """Place and counts of each partition."""
-            return {
-                str(partition.number): {
-                    "next_offset": partition.next_offset,
-                    "published": partition.published,
-                    "waiting": partition.watch.waiting,
-                    "labels": asdict(partition.watch.counts),
-                }
-                for partition in self._partitions.values()
-            }
+            return {str(partition.number): about(partition) for partition in self._partitions.values()}
 
     async def _handle(self, record: Record) -> None:
         """Take one record, again and again while the bus is in trouble; what is done stays done in between."""
@@ -123,6 +104,7 @@ class MonitorService:
                 failures += 1
                 self._trouble = str(error)
                 LANE_RECOVERIES.labels("monitor").inc()
+                ERRORS.labels("monitor", type(error).__name__).inc()
                 log.warning("monitor tries again", partition=record.partition, failures=failures, error=str(error))
                 await self._disown(record.partition)
                 await asyncio.sleep(backoff_s(failures))
@@ -139,18 +121,22 @@ class MonitorService:
         observed = await self._decode(record)
         if not isinstance(observed, ObservationsRecorded) or observed.from_offset != partition.next_sample:
             await self._read_gap(partition, record.offset)
-        await self._frame(partition, record.offset, observed)
+        if record.offset >= partition.next_offset:
+            await self._frame(partition, record.offset, observed)
 
-    async def _partition(self, number: int) -> _Partition:
+    async def _partition(self, number: int) -> Partition:
         if number not in self._partitions:
-            begin = (await self._context.transport.bounds(self._topic, number)).begin
-            self._partitions[number] = _Partition(number, Watch(self._policy), begin)
+            self._partitions[number] = Partition(number, Watch(self._policy, self._control.profile))
         partition = self._partitions[number]
         if partition.producer is None:
             await self._own(partition)
+        if not partition.is_restored:
+            await self._restart.begin(partition)
+            self._told.begin(partition)
+            await self._publish(partition)
         return partition
 
-    async def _own(self, partition: _Partition) -> None:
+    async def _own(self, partition: Partition) -> None:
         """Fence whoever published for this partition before; then what is published is settled and can be read."""
         await self._disown(partition.number)
         partition.producer = await self._context.transport.producer(f"{self._transactional_id}.{partition.number}")
@@ -169,57 +155,69 @@ class MonitorService:
         at = TopicPartition(self._topic, number)
         return (await self._context.transport.committed(self._published_group, [at]))[at]
 
-    async def _read_gap(self, partition: _Partition, until: int) -> None:
+    async def _read_gap(self, partition: Partition, until: int) -> None:
         """Take what lies between the state and the record in hand; somebody else had the partition meanwhile."""
-        owned = False
-        reading = self._context.transport.read(self._topic, partition.number, partition.next_offset, until)
-        async for records in reading:
+        if not await self._missed(partition, until):
+            return
+        await self._own(partition)
+        if await self._restart.forward(partition):
+            self._told.begin(partition)
+        async for records in self._context.transport.read(self._topic, partition.number, partition.next_offset, until):
             for record in records:
-                if not owned:
-                    await self._own(partition)
-                    owned = True
                 await self._frame(partition, record.offset, await self._decode(record))
                 await asyncio.sleep(0)  # a long replay leaves room for heartbeats
 
+    async def _missed(self, partition: Partition, until: int) -> bool:
+        """Whether there is any record between; offsets have holes."""
+        start = partition.next_offset
+        if until - start > HOLES:
+            return True
+        return any(
+            [records async for records in self._context.transport.read(self._topic, partition.number, start, until)]
+        )
+
     async def _decode(self, record: Record) -> ObservationsRecorded | str:
         """The event, or why there is none."""
-        RECORDS_IN.labels("monitor", record.topic).inc()
+        counting.taken("monitor", record.topic, [record.value])
         try:
             return await self._context.codec.decode(ObservationsRecorded, record.value)
         except ContractError as error:
             return str(error)
 
-    async def _frame(self, partition: _Partition, offset: int, observed: ObservationsRecorded | str) -> None:
+    async def _frame(self, partition: Partition, offset: int, observed: ObservationsRecorded | str) -> None:
         """Bring the state past this record, then publish what it showed unless that was done before."""
         findings: Sequence[Finding | Unreadable]
+        partition.saving = None
         try:
             if isinstance(observed, str):
                 findings = [Unreadable(self._topic, offset, observed)]
             else:
-                findings = partition.watch.take(read_rows(observed))
+                await self._restart.know(observed.champion_version)
+                findings = partition.take(offset, observed)
         except ContractError as error:
             findings = [Unreadable(self._topic, offset, str(error))]
         partition.next_offset = offset + 1
         partition.next_sample = None if isinstance(observed, str) else observed.until_offset
-        for found in findings:
-            if isinstance(found, Drift) and found.severity == "ALARM":
-                partition.alarm = found
+        if offset >= partition.published:
+            self._told.tell(partition, findings)
         silent = not isinstance(observed, str) and observed.from_offset < partition.silent_until
-        if not silent:
+        if silent:
+            partition.saving = None
+        else:
             partition.pending = findings
             await self._publish(partition)
 
-    async def _publish(self, partition: _Partition) -> None:
+    async def _publish(self, partition: Partition) -> None:
         """Write the pending findings, unless the log says that they are out."""
-        if partition.pending and partition.next_offset > partition.published:
+        if (partition.pending or partition.saving) and partition.next_offset > partition.published:
             if any(isinstance(found, Drift) and found.severity == "ALARM" for found in partition.pending):
                 await self._publish_alarm(partition)
             else:
                 assert partition.producer is not None, "a partition in hand has its producer"
                 await self._commit(partition, partition.producer)
-        partition.pending = []
+        partition.pending, partition.saving = [], None
 
-    async def _publish_alarm(self, partition: _Partition) -> None:
+    async def _publish_alarm(self, partition: Partition) -> None:
         """Decide for the model as a whole, as its only process for a moment."""
         failures = 0
         while True:
@@ -238,7 +236,7 @@ class MonitorService:
             finally:
                 await producer.close()
 
-    async def _ask_again(self, partition: _Partition) -> None:
+    async def _ask_again(self, partition: Partition) -> None:
         """An alarm that found a retrain open asks when that one has ended without a new version."""
         alarm, now_s = partition.alarm, self._context.clock.monotonic_s()
         if alarm is None or now_s < partition.ask_at_s:
@@ -253,25 +251,34 @@ class MonitorService:
         try:
             request, _ = await self._asks(partition, alarm)
             if request is not None:
-                await producer.commit(out_records(self._context, [request]))
-                count([request])
+                records = out_records(self._context, [request])
+                await producer.commit(records)
+                count_written(records)
+                count(self._context, [request])
         except FencedError:
             log.info("another process decides about the model; looking again later")
         finally:
             await producer.close()
 
-    async def _asks(self, partition: _Partition, alarm: Drift) -> tuple[RetrainModel | None, bool]:
+    async def _asks(self, partition: Partition, alarm: Drift) -> tuple[RetrainModel | None, bool]:
         state = await self._control.refresh()
-        return ask_again(state, self._place(partition), alarm, self._context.clock.now_ms())
+        newest_ms, now_ms = partition.watch.newest_time_ms, self._context.clock.now_ms()
+        return ask_again(state, self._place(partition), alarm, newest_ms, now_ms)
 
-    def _place(self, partition: _Partition) -> Place:
+    def _place(self, partition: Partition) -> Place:
         project = self._context.project
-        return Place(project.model, topic_name(topics.SAMPLES, project), partition.number, self._open_ms)
+        samples, budget = topic_name(topics.SAMPLES, project), project.monitors.decision.requests_per_day
+        return Place(project.model, samples, partition.number, self._open_ms, budget)
 
-    async def _commit(self, partition: _Partition, producer: Producer) -> None:
+    async def _commit(self, partition: Partition, producer: Producer) -> None:
         now_ms = self._context.clock.now_ms()
         events = decide(self._control.state, self._place(partition), partition.pending, now_ms)
+        records = out_records(self._context, events)
+        saving = [] if partition.saving is None else self._restart.records(partition, partition.saving, now_ms)
         at = TopicPartition(self._topic, partition.number)
-        await producer.commit(out_records(self._context, events), self._published_group, {at: partition.next_offset})
+        await producer.commit([*records, *saving], self._published_group, {at: partition.next_offset})
         partition.published = partition.next_offset
-        count(events)
+        count_written([*records, *saving])
+        count(self._context, events)
+        if saving:
+            count_saved(self._context, partition.number, saving)

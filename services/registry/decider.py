@@ -41,13 +41,16 @@ from millrace.contracts.events import (
 from millrace.contracts.topics import TopicRow, topic_name
 from millrace.stores.artifacts import ArtifactStore
 from millrace.stores.signing import Signer, Verifier
+from millrace.telemetry import counting, trace
 from millrace.telemetry.log import get_logger
-from millrace.telemetry.metrics import RECORDS_IN, RECORDS_OUT, VERSIONS_DECIDED
+from millrace.telemetry.metrics import ERRORS
 from services.registry.core import ACTOR, Policy, State, decide, unchecked
 from services.registry.effects import patiently
 from services.registry.files import Files
 from services.registry.keys import PRODUCTION, foreign, sealed
 from services.registry.reading import Reading
+from services.registry.telling import begin_counting, measure, tell
+from services.registry.tracing import Tracing
 
 log = get_logger(__name__)
 WRITTEN: Mapping[type[Event], TopicRow] = {
@@ -110,6 +113,8 @@ class Decider:
             except BusError as error:
                 failures += 1
                 await self._recover(error, failures)
+        begin_counting(self._context.project.model)
+        measure(self.state)
         log.info("registry ready", process=self._context.process, champion=self.state.champion, epoch=self.state.epoch)
 
     async def handle(self, record: Record) -> None:
@@ -117,7 +122,7 @@ class Decider:
 
         Raises ``FencedError`` when a newer process has taken over.
         """
-        RECORDS_IN.labels(ACTOR, record.topic).inc()
+        counting.taken(ACTOR, record.topic, [record.value])
         if record.key != self._context.project.model.encode():
             return
         async with self._turn:
@@ -210,6 +215,7 @@ class Decider:
         if not error.retryable:
             self._has_ended = True
             raise error
+        ERRORS.labels(ACTOR, type(error).__name__).inc()
         self.bus_fault, self._reading.is_behind = str(error), True
         await self._give_up()
         log.warning("registry must try again", error=str(error), kind=type(error).__name__, attempt=failures)
@@ -223,29 +229,22 @@ class Decider:
     async def _commit(self, events: Sequence[Event], producer: Producer) -> None:
         """Write all events in one transaction, and only then believe them."""
         events = [sealed(event, self._signers) for event in events]
-        records = [self._record(event) for event in events]
+        tracing = Tracing(self.state, events, self._reading.traces)
+        records = [self._record(event, tracing.context(event)) for event in events]
         failpoint("registry.mid-decision")
         offsets = await producer.commit(records)
         for event, record, offset in zip(events, records, offsets, strict=True):
             self._reading.written(event, record.topic, offset)
-            RECORDS_OUT.labels(ACTOR, record.topic).inc()
+            counting.written(ACTOR, record.topic, [record.value])
             if isinstance(event, DeploymentDecided):
                 self._context.lineage.deployment(event)
-            _tell(event)
+            if (span := tracing.span(event)) is not None:
+                self._context.traces.add(span)
+            tell(event, tracing.context(event))
+        measure(self.state)
 
-    def _record(self, event: Event) -> OutRecord:
+    def _record(self, event: Event, context: bytes | None) -> OutRecord:
         topic = topic_name(WRITTEN[type(event)], self._context.project)
         key = event.actor if isinstance(event, AuditRecorded) else self._context.project.model
-        return OutRecord(topic, key.encode(), self._context.codec.encode(topic, event))
-
-
-def _tell(event: Event) -> None:
-    """Log and count a decision; what follows from it is in the same transaction."""
-    match event:
-        case ModelVersionChanged(status="REGISTERED") | ModelVersionChanged(status="REJECTED", version=None):
-            VERSIONS_DECIDED.labels(event.model, event.status).inc()
-            log.info("decided", run=event.run_id, status=event.status, version=event.version, reasons=event.reasons)
-        case DeploymentDecided():
-            log.info("deployment", epoch=event.epoch, kind=event.kind, rollout=event.rollout_id, reason=event.reason)
-        case AuditRecorded() if event.actor != ACTOR:
-            log.info("answered", request=event.caused_by, outcome=event.outcome, reason=event.reason)
+        headers = () if context is None else ((trace.HEADER, context),)
+        return OutRecord(topic, key.encode(), self._context.codec.encode(topic, event), headers=headers)

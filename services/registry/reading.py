@@ -11,7 +11,7 @@ Rules:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from millrace.bus.context import Context
 from millrace.bus.types import Record
@@ -29,6 +29,7 @@ from millrace.contracts.events import (
     TrainingRunChanged,
 )
 from millrace.contracts.topics import TopicRow, topic_name
+from millrace.telemetry import trace
 from millrace.telemetry.log import get_logger
 from services.registry.core import ACTOR, State, evolve, refusal
 from services.registry.effects import decoded
@@ -65,7 +66,10 @@ class Foreign(Protocol):
 
 
 class Reading:
-    """One model's part of the log. ``alerts`` are what an operator has to be told about it, by id."""
+    """One model's part of the log. ``alerts`` are what an operator has to be told about it, by id.
+
+    ``traces`` are the contexts of runs, by id.
+    """
 
     def __init__(self, context: Context, foreign: Foreign | None) -> None:
         self._foreign = foreign
@@ -73,6 +77,7 @@ class Reading:
         self._own: set[tuple[str, int]] = set()  # places of what this process wrote: folded when that was confirmed
         self.state = State(context.project.model)
         self.alerts: dict[str, AlertRaised] = {}
+        self.traces: dict[str, bytes] = {}  # by run, the context of those that came with one
         self.is_behind = True
         self._context = context
         self._kinds = {topic_name(row, context.project): kind for row, kind in {**OWN, **TAKEN}.items()}
@@ -131,6 +136,9 @@ class Reading:
             self._alert("event-ignored", f"{record.topic}/{record.offset}", f"{why}; it was ignored")
         self.state = evolve(self.state, event)
         self._read_to[record.topic] = record.offset + 1
+        context = record.header(trace.HEADER)
+        if isinstance(event, TrainingRunChanged) and trace.sampled_id(context) is not None:
+            self.traces[event.run_id] = cast(bytes, context)
         if isinstance(event, DeploymentDecided) and event.rollout_id not in {None, self._begins[0]}:
             self._begins = event.rollout_id, record.timestamp_ms
 

@@ -66,12 +66,12 @@ class State:
 
     ``pending`` are succeeded runs that nobody has decided about, oldest first; ``decided`` maps a run to the id of the
     decision; ``unreadable`` maps a run to the champion whose file it found lost. ``deployment`` is the newest one,
-    ``reigns`` the champions one after another. ``requests`` are all that people asked, ``answered`` the ids of those
-    that have an answer, ``approvals`` who agreed to what, and when; ``frozen`` is the answer that froze the model.
-    ``against`` maps a run to the champion that it was compared with. ``foreign`` is the newest deployment in the log
-    that nobody with the registry's keys has written: it is not in force, but its epoch is used up. ``deployed`` are all
-    epochs and versions that the registry deployed; ``served`` are champions that serving has put in force, ``failed``
-    what it could not load, by epoch and version.
+    ``reigns`` the champions one after another, the last one since ``champion_since_ms``. ``requests`` are all that
+    people asked, ``answered`` the ids of those that have an answer, ``approvals`` who agreed to what, and when;
+    ``frozen`` is the answer that froze the model. ``against`` maps a run to the champion that it was compared with.
+    ``foreign`` is the newest deployment in the log that nobody with the registry's keys has written: it is not in
+    force, but its epoch is used up. ``deployed`` are all epochs and versions that the registry deployed; ``served`` are
+    champions that serving has put in force, ``failed`` what it could not load, by epoch and version.
     """
 
     model: str
@@ -81,6 +81,7 @@ class State:
     versions: Mapping[int, Version] = field(default_factory=dict)
     deployment: DeploymentDecided | None = None
     reigns: tuple[Traffic, ...] = ()
+    champion_since_ms: int = 0
     requests: Mapping[str, ManageModel] = field(default_factory=dict)
     answered: frozenset[str] = frozenset()
     approvals: tuple[AuditRecorded, ...] = ()
@@ -235,12 +236,14 @@ def _version(state: State, number: int, change: ModelVersionChanged) -> Version:
 
 
 def _deployed(state: State, deployment: DeploymentDecided) -> State:
-    champion, reigns = _champion_of(deployment), state.reigns
+    champion, reigns, since_ms = _champion_of(deployment), state.reigns, state.champion_since_ms
     if champion is not None and (not reigns or reigns[-1].version != champion.version):
-        reigns = (*reigns, champion)
+        reigns, since_ms = (*reigns, champion), deployment.decided_at_ms
     newest_ms = max(state.newest_ms, deployment.decided_at_ms)
     deployed = state.deployed | {(deployment.epoch, part.version) for part in deployment.traffic}
-    return replace(state, deployment=deployment, reigns=reigns, newest_ms=newest_ms, deployed=deployed)
+    return replace(
+        state, deployment=deployment, reigns=reigns, champion_since_ms=since_ms, newest_ms=newest_ms, deployed=deployed
+    )
 
 
 def _audited(state: State, audit: AuditRecorded) -> State:

@@ -55,7 +55,7 @@ class Answer:
 
     ``predictions`` has one value for each event, in order; ``observations`` the values of the frames.
     ``waited_ms`` is the time since each event's own log time. ``shadow`` has what the version said that did not answer,
-    for the events in ``shadow_rows``; ``counts`` what each variant did.
+    for the events in ``shadow_rows``; ``counts`` what each variant did; ``said`` what was answered, by the column.
     """
 
     predictions: list[bytes]
@@ -64,6 +64,7 @@ class Answer:
     shadow: list[bytes] = field(default_factory=list)
     shadow_rows: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     counts: tuple[VariantScored, ...] = ()
+    said: "Answers | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ class Answers:
         """What the variants of a rollout said; version 0 where nothing was said."""
         versions = np.where(said.said, rollout.versions[said.part], 0).astype(np.int32)
         return cls(said.scored, versions, names_of(rollout, said))
+
+    def by(self, row: int) -> tuple[int, str]:
+        """Version and variant that answered an event."""
+        version = self.version if isinstance(self.version, int) else int(self.version[row])
+        return version, self.variant if isinstance(self.variant, str) else str(self.variant[row])
 
     def take(self, rows: NDArray[np.intp]) -> "Answers":
         """These rows only, of an array."""
@@ -115,6 +121,7 @@ def answer(samples: Samples, server: Server, where: Where, codec: Codec, *, from
         shadow=_shadow(events, others, shadow_rows, server, where, now_ms, codec),
         shadow_rows=shadow_rows,
         counts=counts,
+        said=answers,
     )
 
 

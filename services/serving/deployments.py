@@ -10,14 +10,17 @@ from millrace.contracts import topics
 from millrace.contracts.errors import ContractError
 from millrace.contracts.events import DeploymentDecided
 from millrace.stores.artifacts import ArtifactStore
+from millrace.telemetry import trace
 from millrace.telemetry.log import get_logger
 from millrace.telemetry.metrics import MODEL_EPOCH, MODEL_LOAD_FAILURES, MODEL_VERSION, VARIANT_SHARE
+from millrace.telemetry.model_metrics import forget_old_versions
 from services.serving import core
 from services.serving.models import Loaded, Models, RefusedError, Trust
 from services.serving.score import Model
 
 log = get_logger(__name__)
 RETRY_S = 5.0
+TRACES = 10  # deployments that are remembered with their trace
 PATIENCE = 3  # tries before a store or a key that does not answer is reported, and an older deployment comes back
 
 
@@ -36,11 +39,13 @@ class Deployments:
         self._context = context
         self._models = Models(context, store, trust or Trust(), threads=threads, in_thread=in_thread)
         self._state = core.INITIAL
+        MODEL_LOAD_FAILURES.labels(context.project.model)  # from the start, so that the first one is an increase
         self._position = 0
         self._loading = asyncio.Lock()
         self._news = asyncio.Event()
         self._not_given: dict[int, DeploymentDecided] = {}
         self._tries: dict[int, int] = {}
+        self._traces: dict[int, bytes] = {}  # of the newest deployments, by epoch
         self.serving: Loaded | None = None
         self.failures: dict[int, tuple[DeploymentDecided, int, str]] = {}
 
@@ -55,6 +60,10 @@ class Deployments:
     def versions(self) -> Mapping[int, Model]:
         """All models in memory, those before the one in force too."""
         return self._models.versions
+
+    def trace_of(self, deployment: DeploymentDecided) -> bytes | None:
+        """The trace that the registry gave it."""
+        return self._traces.get(deployment.epoch)
 
     async def catch_up(self) -> None:
         """Read what was decided so far and load it."""
@@ -89,6 +98,10 @@ class Deployments:
             return
         if deployment.model == self._context.project.model:
             self._state = core.evolve(self._state, deployment)
+            if (context := record.header(trace.HEADER)) is not None:
+                self._traces[deployment.epoch] = context
+                for epoch in sorted(self._traces)[:-TRACES]:
+                    del self._traces[epoch]
 
     async def _load_news(self) -> None:
         while True:
@@ -137,6 +150,7 @@ class Deployments:
         VARIANT_SHARE.clear()  # of variants that are no more
         for part in deployment.traffic:
             VARIANT_SHARE.labels(deployment.model, part.variant).set(part.share)
+        forget_old_versions(deployment.model)
 
     def _refuse(self, deployment: DeploymentDecided, error: RefusedError) -> None:
         if error.again:

@@ -20,19 +20,15 @@ from millrace.contracts.events import (
 )
 from millrace.contracts.schemas import newest
 from millrace.contracts.topics import topic_name
-from millrace.telemetry import trace
+from millrace.telemetry import counting, trace
+from millrace.telemetry.event_spans import sampled_of
 from millrace.telemetry.log import get_logger
-from millrace.telemetry.metrics import (
-    BATCH_SECONDS,
-    DEAD_LETTERS,
-    EVENT_TO_PREDICTION_SECONDS,
-    RECORDS_IN,
-    RECORDS_OUT,
-)
+from millrace.telemetry.metrics import DEAD_LETTERS
 from services.serving import reports
 from services.serving.batch import Answer, Server, Where, answer
 from services.serving.deployments import Deployments
 from services.serving.models import Loaded
+from services.serving.observed import Observed
 from services.serving.samples import Samples
 
 log = get_logger(__name__)
@@ -58,6 +54,7 @@ class ServingLane:
         self._next = 0
         self._began = False
         self._reported: set[tuple[int, int]] = set()
+        self._observed = Observed(context, number)
 
     async def recover(self, committed: Mapping[str, int | None]) -> Mapping[str, int]:
         """There is nothing to rebuild: go on at the committed offset.
@@ -70,6 +67,7 @@ class ServingLane:
             offset = await self._observed_until()
         self._active, self._began = None, offset is not None
         self.foreign = None
+        self._observed = Observed(self._context, self._number)
         self._reported.clear()  # a report may have been lost with its transaction; its id says so if it was not
         self._next = 0 if offset is None else offset
         return {self._samples: self._next}
@@ -96,12 +94,15 @@ class ServingLane:
         if not self._began:
             return await self._begin(wanted, outputs)
         if self._active is None or wanted.deployment.epoch > self._active.deployment.epoch:
+            if self._active is not None:  # else it may have answered before it was lost
+                self._observed.takes_over(wanted.deployment, self._deployments.trace_of(wanted.deployment))
             self._active = wanted
             outputs.append(self._status(wanted.deployment, wanted.version))
         if not records:
             return Step(outputs, positions={self._samples: self._next}, wait_s=0.05)
-        with BATCH_SECONDS.labels("serving").time():
+        with counting.timed_batch("serving") as batch:
             outputs += await self._take(records, self._active)
+            batch.trace_id = self._observed.trace_id
         moved = {self._samples: self._next}
         return Step(outputs, positions=moved, seek={} if self.foreign is None else moved)
 
@@ -109,13 +110,16 @@ class ServingLane:
         """Nothing runs beside."""
 
     def written(self, offsets: Sequence[int]) -> None:
-        """Nothing depends on where predictions were written."""
+        """Nothing depends on where predictions were written, but that they are."""
+        del offsets
+        self._observed.written()
 
     async def _begin(self, first: Loaded, outputs: list[OutRecord]) -> Step:
         """The first deployment: samples from its time on are scored, and the offset is put on record."""
         since_ms = first.deployment.scoring_since_ms
         self._next = await self._context.transport.offset_at(self._samples, self._number, since_ms)
         self._active, self._began = first, True
+        self._observed.takes_over(first.deployment, self._deployments.trace_of(first.deployment))
         log.info("scoring begins", partition=self._number, offset=self._next, epoch=first.deployment.epoch)
         start = {self._samples: self._next}
         return Step([*outputs, self._status(first.deployment, first.version)], positions=start, seek=start, wait_s=0.0)
@@ -174,7 +178,8 @@ class ServingLane:
 
     def _refuse(self, record: Record, stage: str, reason: str, message: str) -> OutRecord:
         DEAD_LETTERS.labels(self._context.project.stream, reason).inc()
-        log.warning("dead letter", reason=reason, topic=record.topic, at=[record.partition, record.offset])
+        place, said = [record.partition, record.offset], trace.for_log(record.header(trace.HEADER))
+        log.warning("dead letter", reason=reason, topic=record.topic, at=place, **said)
         return dead_letter(
             topic_name(topics.DEAD_LETTERS, self._context.project),
             record,
@@ -187,21 +192,27 @@ class ServingLane:
     async def _score(self, records: Sequence[Record], samples: Samples, active: Loaded) -> list[OutRecord]:
         """Predictions and observation frames. The work is done in a thread unless there is very little of it."""
         project = self._context.project
-        RECORDS_IN.labels("serving", self._samples).inc(len(records))
+        counting.taken_records("serving", self._samples, records)
+        began_ms = self._context.clock.now_ms()
         server = Server(
             active.model, project.model, active.version, active.deployment.epoch, project.label.classes,
             project.feature_names, active.rollout,
         )  # fmt: skip
         answered = await self._answering(
             len(samples), answer, samples, server, self._where, self._context.codec,
-            from_offset=self._next, now_ms=self._context.clock.now_ms(),
+            from_offset=self._next, now_ms=began_ms,
         )  # fmt: skip
         events = list(itertools.compress(records, samples.is_event.tolist()))
-        headers = [self._trace(record) if record.headers else () for record in events]
+        traced = [row for row, record in enumerate(events) if record.headers]
+        headers: list[Headers] = [()] * len(events)
+        for row in traced:
+            headers[row] = self._trace(events[row])
         keys = [record.key for record in events]
         outputs = OutRecord.column(self._predictions, self._number, keys, answered.predictions, headers)
-        RECORDS_OUT.labels("serving", self._predictions).inc(len(outputs))
-        EVENT_TO_PREDICTION_SECONDS.observe(project.model, answered.waited_ms / 1000)
+        sampled = sampled_of(traced, events, headers, began_ms, only_examples=not self._context.traces.on)
+        self._observed.answered(events, sampled, answered, server, began_ms)
+        counting.written("serving", self._predictions, answered.predictions)
+        counting.written("serving", self._observations, answered.observations)
         outputs += self._shadowed(keys, answered)
         key = str(self._number).encode()
         return [*outputs, *(OutRecord(self._observations, key, value, self._number) for value in answered.observations)]
@@ -212,7 +223,7 @@ class ServingLane:
         if not answered.shadow:
             return []
         its = [keys[row] for row in answered.shadow_rows.tolist()]
-        RECORDS_OUT.labels("serving", self._shadow).inc(len(its))
+        counting.written("serving", self._shadow, answered.shadow)
         return OutRecord.column(self._shadow, self._number, its, answered.shadow, [()] * len(its))
 
     def _trace(self, record: Record) -> Headers:

@@ -35,6 +35,7 @@ from millrace.contracts.events import (
     TrainingProfileRecorded,
     TrainingRunChanged,
 )
+from millrace.telemetry import loop_spans, trace
 from millrace.telemetry.log import get_logger
 from services.trainer import core, endings
 
@@ -197,4 +198,6 @@ class Journal:
         if change.status == "FAILED":
             events.append((ALERTS, endings.alert(change)))
         key = self.state.model.encode()
-        return [OutRecord(topic, key, self._codec.encode(topic, event), 0) for topic, event in events]
+        records = [OutRecord(topic, key, self._codec.encode(topic, event), 0) for topic, event in events]
+        context = loop_spans.run_context(change, self.state.requests.get(change.caused_by))
+        return [records[0]._replace(headers=((trace.HEADER, context),)), *records[1:]]

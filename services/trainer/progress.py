@@ -14,18 +14,25 @@ from millrace.contracts.events import RunProgress, TrainingRunChanged
 from millrace.telemetry.log import get_logger
 from services.trainer import endings
 from services.trainer.journal import Journal
+from services.trainer.stages import Stages
 
 log = get_logger(__name__)
 EVERY_S = 1.0
 
 
 class Progress:
-    """Tells of one run, between entering and leaving its context. The journal must not be used by others meanwhile."""
+    """Tells of one run, between entering and leaving its context. The journal must not be used by others meanwhile.
 
-    def __init__(self, journal: Journal, clock: Clock, started: TrainingRunChanged) -> None:
+    ``stages`` notes each stage that is told.
+    """
+
+    def __init__(
+        self, journal: Journal, clock: Clock, started: TrainingRunChanged, stages: Stages | None = None
+    ) -> None:
         self._journal = journal
         self._clock = clock
         self._started = started
+        self._noted = stages or Stages(clock)
         self._waiting: dict[str, RunProgress] = {}  # by stage, the newest of each
         self._stages: set[str] = set()
         self._news = asyncio.Event()
@@ -50,6 +57,7 @@ class Progress:
         await self._task
 
     def _take(self, progress: RunProgress) -> None:
+        self._noted.enter(progress.stage)
         self._waiting[progress.stage] = progress
         self._news.set()
 

@@ -21,8 +21,16 @@ from millrace.contracts import topics
 from millrace.contracts.errors import ArtifactError, ContractError, MillraceError, OffsetGoneError
 from millrace.contracts.events import TrainingRunChanged
 from millrace.stores.artifacts import ArtifactStore
+from millrace.telemetry import loop_spans, trace
 from millrace.telemetry.log import get_logger
-from millrace.telemetry.metrics import TRAINING_RUNS, TRAINING_SECONDS
+from millrace.telemetry.metrics import (
+    ERRORS,
+    TRAINING_CPU_SECONDS,
+    TRAINING_IN_PROGRESS,
+    TRAINING_MEMORY_BYTES,
+    TRAINING_RUNS,
+    TRAINING_SECONDS,
+)
 from services.trainer import core, endings, opening
 from services.trainer.asking import PatientStore
 from services.trainer.dask_fitter import RunFitter
@@ -34,6 +42,7 @@ from services.trainer.profile import profile_of_run
 from services.trainer.progress import Progress
 from services.trainer.reader import SamplesReader
 from services.trainer.sources import Sources, policy_of
+from services.trainer.stages import Stages
 from services.trainer.studies import Studies
 from services.trainer.train.task import FitError, FitResult, FitTask
 from services.trainer.train.window import Window
@@ -84,6 +93,7 @@ class TrainerService:
             project, self._policy, self._sources, context.codec, self._store, self._reader, skops_allowed
         )
         self._learner = Learner(project, context.codec, in_thread)
+        self._stages = Stages(context.clock)  # of the run in hand
         self._window: tuple[str, Window] | None = None  # of the run that was just opened; saves reading it twice
         self._news = asyncio.Event()
         self._prepared = False
@@ -92,6 +102,9 @@ class TrainerService:
     async def run(self) -> None:
         """Train until cancelled."""
         group = f"millrace-trainer-{self._context.project.model}"
+        TRAINING_IN_PROGRESS.labels(self._policy.model).set(0)
+        for status in ("SUCCEEDED", "FAILED"):
+            TRAINING_RUNS.labels(self._policy.model, status)  # from the start, so that the first one is an increase
         try:
             await run_together(self._context.transport.subscribe(group, list(FOLDED), self._ring), self._work())
         finally:
@@ -128,6 +141,7 @@ class TrainerService:
                 if not error.retryable:
                     raise
                 failures += 1
+                ERRORS.labels("trainer", type(error).__name__).inc()
                 self._bus_error = str(error)
                 log.warning("the log cannot be read, trying again", failures=failures, error=str(error))
                 await asyncio.sleep(backoff_s(failures))
@@ -137,7 +151,8 @@ class TrainerService:
             case core.Begin():
                 await self._begin(decision)
             case core.Repeat():
-                await self._do(decision.started)
+                with TRAINING_IN_PROGRESS.labels(self._policy.model).track_inprogress():
+                    await self._do(decision.started)
             case core.Wait():
                 await self._wait(decision)
 
@@ -173,7 +188,9 @@ class TrainerService:
         """Fit and end the run. Killed anywhere in here, it is done again from the beginning, with the same result."""
         state = self._journal.state
         champion = core.champion_for(state, self._policy)
+        self._stages = Stages(self._context.clock)
         try:
+            self._stages.enter("rows")
             window = await self._rows_of(started)
             content, fault = await self._material.champion(champion)
             wanted = Wanted(
@@ -183,11 +200,13 @@ class TrainerService:
                 vetoes=opening.forbidden(state, started),
             )
             result = await self._fitted(started, await self._material.task(started, window, wanted))
+            self._stages.enter("keep")
             kept = await self._keep(result)
             failpoint("train.between-artifact-and-event")
         except (FitError, ArtifactError, OSError, *UNREADABLE) as error:
             await self._say(endings.failed(started, str(error), self._now_ms()))
         else:
+            self._stages.enter("learn")
             learned = await self._learner.learn(window, started, kept.artifact, self._now_ms())
             metric = self._context.project.gates.metric
             ended = endings.succeeded(
@@ -201,9 +220,12 @@ class TrainerService:
 
     async def _fitted(self, started: TrainingRunChanged, task: FitTask) -> FitResult:
         """The fit's result, with its progress told meanwhile."""
-        async with Progress(self._journal, self._context.clock, started) as progress:
+        self._stages.enter("fit")
+        async with Progress(self._journal, self._context.clock, started, self._stages) as progress:
             fit = self._fit.reporting(progress.report) if isinstance(self._fit, ReportingFitter) else self._fit
             result = await (fit.of_run(started) if isinstance(fit, RunFitter) else fit)(task)
+        TRAINING_CPU_SECONDS.labels(started.model).inc(result.usage.get("cpu_s", 0.0))
+        TRAINING_MEMORY_BYTES.labels(started.model).set(result.usage.get("memory_bytes_max", 0.0))
         log.info("fitted", run_id=started.run_id, **{name: round(value, 3) for name, value in result.usage.items()})
         try:
             await self._journal.refresh()
@@ -233,10 +255,20 @@ class TrainerService:
             log.info("already in the log", run_id=change.run_id, status=change.status)
             return
         self._context.lineage.training(change, self._context.project.feature_names)
-        log.info("training run", run_id=change.run_id, status=change.status, trigger=change.trigger, error=change.error)
+        request = self._journal.state.requests.get(change.caused_by)
+        said = trace.for_log(loop_spans.run_context(change, request))
+        log.info(
+            "training run",
+            run_id=change.run_id,
+            status=change.status,
+            trigger=change.trigger,
+            error=change.error,
+            **said,
+        )
         if change.status != "STARTED":
             TRAINING_RUNS.labels(change.model, change.status).inc()
             TRAINING_SECONDS.labels(change.model).observe(change.duration_s)
+            self._context.traces.add(*loop_spans.run(change, request, self._stages.take()))
 
     def _now_ms(self) -> int:
         return self._context.clock.now_ms()

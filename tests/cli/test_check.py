@@ -28,6 +28,23 @@ def test_a_sound_project_is_explained(tmp_path: Path) -> None:
     assert all(words in result.output for words in ("x minus itself 1 row ago", "the newest known label", "sound"))
 
 
+@pytest.mark.parametrize(
+    ("monitors", "words"),
+    [
+        ({"error": {"detector": "adwin", "parameters": {"detla": 0.1}}}, "detla"),
+        ({"watch": [{"on": "features", "detector": "ddm"}]}, "monitors.watch"),
+    ],
+)
+def test_a_detector_that_the_monitor_would_refuse_is_named(tmp_path: Path, monitors: Any, words: str) -> None:
+    """Before anything runs: a parameter that it has not, a subject that it cannot watch."""
+    tiny_project(tmp_path, monitors=monitors)
+
+    result = run(tmp_path)
+
+    assert 1 == result.exit_code
+    assert words in result.output
+
+
 def test_json_holds_everything(tmp_path: Path) -> None:
     """One object on standard output, whatever the pipeline prints."""
     tiny_project(tmp_path)

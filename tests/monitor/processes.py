@@ -10,7 +10,13 @@ from millrace.bus.memory import MemoryTransport
 from millrace.bus.types import TopicPartition
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
-from millrace.contracts.events import DeploymentDecided, TrainingRunChanged
+from millrace.contracts.events import (
+    DeploymentDecided,
+    ModelVersionChanged,
+    TrainingProfileRecorded,
+    TrainingRunChanged,
+)
+from millrace.contracts.profile import encode_rows
 from millrace.contracts.project import Project
 from millrace.sim.virtual_time import run
 from services.monitor.policy import Policy
@@ -21,12 +27,14 @@ OUTPUTS = (
     topics.MODEL_METRICS, topics.DRIFT_EVENTS, topics.RETRAIN_REQUESTS, topics.ALERTS, topics.ROLLOUT_EVIDENCE,
 )  # fmt: skip
 POLICY = Policy(
+    error_detector="adwin",
     error={"delta": 0.002},
     features={"delta": 1e-4},
     cool_down_rows=300,
     warm_up_rows=50,
     metrics_window_rows=100,
     horizon_rows=1000,
+    save_every_rows=130,  # of frames of 40 rows some are cut, some are not
     persisting_margin=0.05,
 )
 
@@ -80,7 +88,12 @@ async def answer(world: World, row: topics.TopicRow, **fields: Any) -> None:
     """Another service's event."""
     codec = Codec(world.schemas)
     await codec.prepare(world.project, row)
-    kinds = {topics.TRAINING_RUNS: TrainingRunChanged, topics.DEPLOYMENTS: DeploymentDecided}
+    kinds = {
+        topics.TRAINING_RUNS: TrainingRunChanged,
+        topics.DEPLOYMENTS: DeploymentDecided,
+        topics.TRAINING_PROFILES: TrainingProfileRecorded,
+        topics.MODEL_VERSIONS: ModelVersionChanged,
+    }
     event = kinds[row].model_validate({"model": world.project.model, **fields})
     await world.send(row, (world.project.model, codec.encode(row.suffix, event)))
 
@@ -100,6 +113,23 @@ async def deploy(world: World, version: int) -> None:
     await answer(
         world, topics.DEPLOYMENTS, deployment_id="", epoch=version, traffic=(part,), scoring_since_ms=0, caused_by="",
         reason="", decided_by="registry", decided_at_ms=world.clock.now_ms(),
+    )  # fmt: skip
+
+
+async def trained(world: World, version: int, prices: list[float]) -> None:
+    """The trainer's profile of the rows of a version whose labels are 1 above 0.5, and the registry's word for it."""
+    ups = [float(price > 0.5) for price in prices]
+    scores = {"score_0": [0.6] * len(prices), "score_1": [0.4] * len(prices)}
+    await answer(
+        world, topics.TRAINING_PROFILES, profile_id=f"profile/{version}", run_id=f"run {version}", feature_set="",
+        rows=len(prices), holdout_rows=len(prices), from_time_ms=0, until_time_ms=0,
+        frame=encode_rows({"price": prices, "label": ups}),
+        holdout_frame=encode_rows({"price": prices, "label": ups, "value": ups, **scores}), recorded_at_ms=0,
+    )  # fmt: skip
+    await answer(
+        world, topics.MODEL_VERSIONS, change_id=f"change/{version}", version=version, status="REGISTERED",
+        run_id=f"run {version}", artifact_sha256=None, feature_set="", metrics={}, reasons=(), caused_by="",
+        changed_at_ms=0,
     )  # fmt: skip
 
 
@@ -123,14 +153,43 @@ async def outputs(world: World) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-async def write_slowly(world: World, frames: list[Any], rng: random.Random) -> None:
+async def write_slowly(world: World, frames: list[Any], rng: random.Random, partition: int = 0) -> None:
     """Frames one by one, half a second apart on average."""
     for frame in frames:
-        await write(world, [frame])
+        await write(world, [frame], partition)
         await asyncio.sleep(rng.random())
 
 
-def through_kills(project: Project, frames: list[Any], rng: random.Random) -> dict[str, list[dict[str, Any]]]:
+async def share(world: World, frames: list[Any], rng: random.Random, policy: Policy = POLICY) -> None:
+    """Write frames of partition 1, of two, while a second process takes that one over and gives it back.
+
+    It fails if it was not taken over again and again.
+    """
+    taken = 0
+    first = Process(world, random.Random(rng.random()), policy)
+    writing = asyncio.create_task(write_slowly(world, frames, rng, partition=1))
+    while not writing.done():
+        await asyncio.sleep(rng.random() * 3)
+        second = Process(world, random.Random(rng.random()), policy)
+        await asyncio.sleep(rng.random() * 3)
+        taken += 1 in second.service._partitions
+        second.task.cancel()
+        await asyncio.gather(second.task, return_exceptions=True)
+    await first.reach(world)
+    assert taken >= 2, "the partition must have come and gone"
+
+
+async def nothing(world: World) -> None:
+    """No other service has said anything."""
+
+
+def through_kills(
+    project: Project,
+    frames: list[Any],
+    rng: random.Random,
+    policy: Policy = POLICY,
+    before: Callable[[World], Coroutine[Any, Any, None]] = nothing,
+) -> dict[str, list[dict[str, Any]]]:
     """What is written in the end, though the monitor is killed at random while frames arrive, commits lost or unclear.
 
     It fails if the kills and the faults did not happen.
@@ -146,16 +205,17 @@ def through_kills(project: Project, frames: list[Any], rng: random.Random) -> di
 
     async def work() -> dict[str, list[dict[str, Any]]]:
         world = await World.create(project)
+        await before(world)
         world.log.commit_fault = fault
         writing = asyncio.create_task(write_slowly(world, frames, rng))
         while not writing.done():
-            process = Process(world, random.Random(rng.random()))
+            process = Process(world, random.Random(rng.random()), policy)
             await asyncio.sleep(6 + rng.random() * 4)  # the group waits 6 s for the dead
             partition = process.service._partitions.get(0)
             kills.append(partition.next_offset if partition else 0)
             await process.kill()
         await writing
-        await Process(world).reach(world)
+        await Process(world, policy=policy).reach(world)
         return await outputs(world)
 
     written: dict[str, list[dict[str, Any]]] = simulate(work)

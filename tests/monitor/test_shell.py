@@ -21,10 +21,10 @@ from tests.monitor.processes import (
     deploy,
     fail,
     outputs,
+    share,
     simulate,
     through_kills,
     write,
-    write_slowly,
 )
 from tests.support import World, tiny_project
 
@@ -229,24 +229,20 @@ def test_flapping_opens_one_retrain(project, make):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_partition_that_comes_and_goes_loses_nothing(project, make, undisturbed, seed):
+def test_a_partition_that_comes_and_goes_loses_nothing(tmp_path, make, seed):
     """A second process takes the partition over and gives it back: the first reads what it missed, published once."""
-    rng = random.Random(seed)
+    project = tiny_project(tmp_path, partitions=2)
 
-    async def work() -> dict[str, list[dict[str, Any]]]:
+    async def work(*, shared: bool) -> dict[str, list[dict[str, Any]]]:
         world = await World.create(project)
-        first = Process(world, random.Random(rng.random()))
-        writing = asyncio.create_task(write_slowly(world, drifting(make), rng))
-        while not writing.done():
-            await asyncio.sleep(rng.random() * 3)
-            second = Process(world, random.Random(rng.random()))
-            await asyncio.sleep(rng.random() * 3)
-            second.task.cancel()
-            await asyncio.gather(second.task, return_exceptions=True)
-        await first.reach(world)
+        if shared:
+            await share(world, drifting(make), random.Random(seed))
+        else:
+            await write(world, drifting(make), partition=1)
+            await Process(world).reach(world)
         return await outputs(world)
 
-    assert undisturbed == simulate(work)
+    assert simulate(functools.partial(work, shared=False)) == simulate(functools.partial(work, shared=True))
 
 
 def test_a_forgotten_position_repeats_nothing(project, make, undisturbed):

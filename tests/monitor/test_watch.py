@@ -18,6 +18,8 @@ from services.monitor.watch import Drift, Finding, Watch
 from tests.monitor.rollouts import scored
 
 POLICY = Policy(
+    error_detector="adwin",
+    estimate="off",
     error={"delta": 0.002},
     features={"delta": 1e-4},
     cool_down_rows=300,

@@ -1,8 +1,8 @@
 """A model from elsewhere: the ONNX file is looked at before it is scored, because nobody here has made it.
 
-What it has to be: a file that serving would load (``millrace/contracts/model_file.py``), with one float input as wide as
-the project's features. A classifier's first output is the index of the class, its second the probability of each class
-as one array (skl2onnx's ``zipmap`` turned off); a regression's only output is the number.
+What it has to be: a file that serving would load (``millrace/contracts/model_file.py``), with one float input as wide
+as the project's features. A classifier's first output is the index of the class, its second the probability of each
+class as one array (skl2onnx's ``zipmap`` turned off); a regression's only output is the number.
 """
 
 import onnxruntime

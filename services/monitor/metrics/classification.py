@@ -1,0 +1,134 @@
+"""Metrics of classes: of what was answered, and of the scores."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.monitor.metrics.auc import area
+from services.monitor.metrics.intervals import Estimate, Floats, by_influence, like_a_share, mean, normal, wilson
+
+Ints = npt.NDArray[np.int64]
+TWO = 2
+SMALLEST_SCORE = float(np.finfo(np.float64).eps)  # as scikit-learn's log_loss: no infinite loss
+BIN_ROWS_MIN = 50  # of a bin of the calibration error, as in the trainer's check: with fewer the frequency is noise
+
+
+def classification(labels: Floats, values: Floats, scores: Floats, classes: int, bins: int) -> dict[str, Estimate]:
+    """Accuracy, F1, kappa and, where there are scores, log loss, AUC and calibration error of each window.
+
+    - ``f1`` is that of the second class of two; of more, the plain mean over the classes that occur (macro).
+    - ``kappa`` is Cohen's.
+    - ``auc`` is the area under the ROC curve; of more than two classes the plain mean of each against the rest.
+    - ``ece`` is the expected calibration error over ``bins`` bins with equally many rows, fewer if they would have less
+      than 50: as the trainer's check defines it. Its interval takes the bins, and where each is wrong, as given.
+
+    Args:
+        labels: class indexes, of the shape (windows, rows).
+        values: answered class indexes, likewise.
+        scores: of the shape (windows, rows, classes), with no class where the model gives none.
+        classes: that there are; at least as many as there are scores are taken.
+        bins: at most so many for the calibration error.
+    """
+    windows, rows = labels.shape
+    right = (labels == values).sum(axis=1) / rows
+    found = {"accuracy": wilson(right, np.full(windows, float(rows)))}
+    classes = max(TWO, classes, scores.shape[2])
+    inside = np.all((np.minimum(labels, values) >= 0) & (np.maximum(labels, values) < classes), axis=1)
+    found |= _where(inside, lambda of: _of_confusion(labels[of].astype(np.int64), values[of].astype(np.int64), classes))
+    if scores.shape[2] >= TWO:
+        scored = np.all(np.isfinite(scores), axis=(1, 2))
+        found |= _where(scored, lambda of: _of_scores(labels[of], values[of], scores[of], bins))
+    return found
+
+
+def _where(defined: Any, measure: Callable[[npt.NDArray[np.int64]], dict[str, Estimate]]) -> dict[str, Estimate]:
+    """What is measured of these windows, and NaN for the others: what one of them lacks takes nothing from another."""
+    chosen = np.flatnonzero(defined)
+    if not len(chosen):
+        return {}
+    found = measure(chosen)
+    if len(chosen) == len(defined):
+        return found
+    spread = {name: [np.full(len(defined), np.nan) for _ in each] for name, each in found.items()}
+    for name, each in found.items():
+        for whole, part in zip(spread[name], each, strict=True):
+            whole[chosen] = part
+    return {name: Estimate(*ends) for name, ends in spread.items()}
+
+
+def _of_scores(labels: Floats, values: Floats, scores: Floats, bins: int) -> dict[str, Estimate]:
+    """What follows from how sure the model was."""
+    rows, classes = scores.shape[1:]
+    truth = np.clip(labels, 0, classes - 1).astype(np.int64)
+    if classes == TWO:
+        said, true = np.ascontiguousarray(scores[:, :, 1]), truth == 1
+    else:
+        answered = np.clip(values, 0, classes - 1).astype(np.int64)
+        said, true = np.take_along_axis(scores, answered[:, :, None], 2)[:, :, 0], labels == values
+    order = np.argsort(said, axis=1, kind="stable")
+    return {
+        "log_loss": log_loss(truth, scores),
+        "ece": _calibration(said, true, order, max(1, min(bins, rows // BIN_ROWS_MIN))),
+        "auc": area(truth, scores, order if classes == TWO else None),
+    }
+
+
+def log_loss(truth: Ints, scores: Floats) -> Estimate:
+    """The mean loss of the scores, clipped as scikit-learn does."""
+    score = np.take_along_axis(scores, truth[:, :, None], 2)[:, :, 0]
+    return mean(-np.log(np.clip(score, SMALLEST_SCORE, 1.0 - SMALLEST_SCORE)), 0.0)
+
+
+def _of_confusion(labels: Ints, values: Ints, classes: int) -> dict[str, Estimate]:
+    """What follows from how often each class was answered with each."""
+    windows, rows = labels.shape
+    cells = labels * classes + values + (np.arange(windows) * classes**2)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=windows * classes**2)
+    shares = counts.reshape(windows, classes, classes) / rows
+    return {"f1": _f1(shares, rows), "kappa": _kappa(shares, rows)}
+
+
+def _f1(shares: Floats, rows: int) -> Estimate:
+    hits = np.diagonal(shares, axis1=1, axis2=2)
+    both = shares.sum(axis=1) + shares.sum(axis=2)
+    judged = both > 0
+    if shares.shape[1] == TWO:
+        judged = judged & np.array([False, True])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = np.where(judged, 2 * hits / both, 0.0)
+        number = judged.sum(axis=1)
+        weight = np.where(judged, 1 / both / number[:, None], 0.0)
+        value = each.sum(axis=1) / number
+        pull = each * weight
+        influence = -(pull[:, :, None] + pull[:, None, :])
+        classes = np.arange(shares.shape[1])
+        influence[:, classes, classes] += 2 * weight
+        rarest = np.where(judged, both, np.inf).min(axis=1) * rows / 2
+    variance = (shares * np.square(influence)).sum(axis=(1, 2)) / rows
+    return like_a_share(value, variance, np.maximum(rarest, 1.0))
+
+
+def _kappa(shares: Floats, rows: int) -> Estimate:
+    true, said = shares.sum(axis=2), shares.sum(axis=1)
+    agreed = np.diagonal(shares, axis1=1, axis2=2).sum(axis=1)
+    chance = (true * said).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = (agreed - chance) / (1 - chance)
+        at_random = said[:, :, None] + true[:, None, :] - 2 * chance[:, None, None]
+        slope = ((1 - agreed) / np.square(1 - chance))[:, None, None]
+        same = np.eye(shares.shape[1])[None, :, :]
+        influence = (same - agreed[:, None, None]) / (1 - chance)[:, None, None] - slope * at_random
+    variance = (shares * np.square(influence)).sum(axis=(1, 2)) / rows
+    return normal(np.where(chance < 1, value, np.nan), variance, -1.0, 1.0)
+
+
+def _calibration(said: Floats, true: npt.NDArray[np.bool_], order: Ints, bins: int) -> Estimate:
+    rows = said.shape[1]
+    gaps = np.take_along_axis(said - true, order, 1)
+    sizes = np.full(bins, rows // bins) + (np.arange(bins) < rows % bins)  # as numpy.array_split
+    sums = np.add.reduceat(gaps, np.cumsum(sizes) - sizes, axis=1)
+    value = np.abs(sums).sum(axis=1) / rows
+    influence = gaps * np.repeat(np.sign(sums), sizes, axis=1) - value[:, None]
+    return by_influence(value, influence, 0.0, 1.0)

@@ -1,0 +1,149 @@
+"""What the monitor remembers of a partition, saved so that a restart reads few rows, however long the log is.
+
+Parts of the state are records of the compacted topic ``<model>-monitor-state``, written in the very transaction that
+publishes the findings of the frame in which the save point lies. So whoever reads a saved state knows that what was
+found up to it is out, and goes on from there: the observations from ``until_offset`` on are taken, without the rows
+below ``until_sample_offset``. Predictions that wait for their labels are not saved: the observations from
+``join_from_offset`` on are read again for the join alone.
+
+What is saved is believed only whole, and only by a project and a program that mean the same by it (``config_hash``);
+otherwise all observations that the broker still has are read.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from millrace.bus.context import Context
+from millrace.bus.types import OutRecord
+from millrace.contracts import topics
+from millrace.contracts.errors import ContractError
+from millrace.contracts.events import MonitorStateSaved
+from millrace.contracts.project import Project
+from millrace.contracts.topics import topic_name
+from millrace.telemetry.log import get_logger
+from services.monitor.policy import Policy
+
+log = get_logger(__name__)
+
+FORM = 1  # of the saved content; another number makes older states unfit, so that they are not misread
+PART_BYTES = 500_000  # half of what the broker takes in one record
+REACH = 64  # offsets looked at from the end backwards at first; parts of one saving stand together
+LEVEL = 1  # of the compression: the next ones are three times as slow for a tenth less
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A state of a partition. ``schemas/monitor-state-saved`` says what the offsets mean.
+
+    ``join_from_sample`` is the samples offset of the oldest prediction that waits; ``content`` is that of the
+    ``Watch``, ``alarm`` the newest one that is not settled.
+    """
+
+    until_offset: int
+    until_sample_offset: int
+    join_from_offset: int
+    join_from_sample: int
+    content: Mapping[str, Any]
+    alarm: Mapping[str, Any] | None = None
+
+
+class StateTopic:
+    """The saved state of one partition.
+
+    Args:
+        context: project, transport and codec.
+        number: of the partition.
+        config_hash: what a state must have been saved under to be believed.
+    """
+
+    def __init__(self, context: Context, number: int, config_hash: str) -> None:
+        self._context = context
+        self._number = number
+        self._topic = topic_name(topics.MONITOR_STATE, context.project)
+        self._config_hash = config_hash
+
+    def records(self, saved: Saved, now_ms: int) -> list[OutRecord]:
+        """The saving as records, to be written in one transaction."""
+        body = {"join_from_sample": saved.join_from_sample, "watch": saved.content, "alarm": saved.alarm}
+        packed = zlib.compress(json.dumps(body, separators=(",", ":")).encode(), LEVEL)
+        pieces = [packed[at : at + PART_BYTES] for at in range(0, len(packed), PART_BYTES)]
+        written = []
+        for part, piece in enumerate(pieces):
+            event = MonitorStateSaved(
+                model=self._context.project.model,
+                partition=self._number,
+                config_hash=self._config_hash,
+                until_offset=saved.until_offset,
+                until_sample_offset=saved.until_sample_offset,
+                join_from_offset=saved.join_from_offset,
+                part=part,
+                parts=len(pieces),
+                content=piece,
+                saved_at_ms=now_ms,
+            )
+            key = f"{self._number}/{part}".encode()
+            written.append(OutRecord(self._topic, key, self._context.codec.encode(self._topic, event), self._number))
+        return written
+
+    async def newest(self) -> Saved | str:
+        """The newest whole state that fits, or in words why there is none."""
+        bounds = await self._context.transport.bounds(self._topic, self._number)
+        reach = REACH
+        while True:
+            start = max(bounds.begin, bounds.end - reach)
+            parts = await self._read(start, bounds.end)
+            whole = _whole([part for part in parts if part.config_hash == self._config_hash])
+            if whole is not None:
+                try:
+                    return _unpacked(whole)
+                except (ValueError, KeyError, zlib.error) as error:
+                    return f"the state until offset {whole[0].until_offset} cannot be read: {error}"
+            if start == bounds.begin:
+                break
+            reach *= 4
+        if parts:
+            return "what is saved belongs to other settings in model.yaml or another release of the monitor"
+        return "nothing is saved"
+
+    async def _read(self, start: int, stop: int) -> list[MonitorStateSaved]:
+        found = []
+        async for records in self._context.transport.read(self._topic, self._number, start, stop):
+            for record in records:
+                try:
+                    found.append(await self._context.codec.decode(MonitorStateSaved, record.value))
+                except ContractError as error:
+                    log.warning("saved state left out", offset=record.offset, error=str(error))
+        return found
+
+
+def _whole(parts: Sequence[MonitorStateSaved]) -> list[MonitorStateSaved] | None:
+    """The parts of the newest saving that is complete, in their order."""
+    for until in sorted({part.until_sample_offset for part in parts}, reverse=True):
+        found = {part.part: part for part in parts if part.until_sample_offset == until}
+        if set(found) >= set(range(max(part.parts for part in found.values()))):
+            return [found[number] for number in sorted(found)]
+    return None
+
+
+def _unpacked(parts: Sequence[MonitorStateSaved]) -> Saved:
+    body = json.loads(zlib.decompress(b"".join(part.content for part in parts)))
+    return Saved(
+        until_offset=parts[0].until_offset,
+        until_sample_offset=parts[0].until_sample_offset,
+        join_from_offset=parts[0].join_from_offset,
+        join_from_sample=body["join_from_sample"],
+        content=body["watch"],
+        alarm=body["alarm"],
+    )
+
+
+def meaning(project: Project, policy: Policy) -> str:
+    """Content hash of what a saved state depends on."""
+    parts = [FORM, project.feature_set, project.label.classes, to_jsonable_python(policy)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,49 @@
+"""When labels are late."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from services.monitor.lateness import Lateness
+from services.monitor.policy import Policy
+
+LATENESS = Lateness.of(Policy(label_delay_ms=1_000, warm_up_rows=10))
+NONE = np.empty(0, np.int64)
+
+
+@pytest.mark.parametrize(("newest_ms", "younger", "late"), [
+    (2_000, 10, False), (2_001, 10, True), (2_001, 9, False), (9_000, 9, False),
+])  # fmt: skip
+def test_both_time_and_rows_must_have_passed(newest_ms: int, younger: int, *, late: bool) -> None:
+    """More than two delays of event time, and as many events as a version needs to warm up."""
+    lateness = LATENESS.after(np.array([0, newest_ms]), np.array([0]))
+    times = np.array([0, *[newest_ms] * younger])
+
+    assert late == lateness.late(times, 2_000)
+
+
+def test_before_the_first_label_the_first_event_counts() -> None:
+    """And before the first event nothing is late."""
+    times = np.arange(0, 3_000, 100)
+
+    assert not LATENESS.late(NONE, 2_000)
+    assert LATENESS.after(times, NONE).late(times, 2_000)
+    assert not LATENESS.after(times, np.array([2_500])).late(times, 2_000)
+
+
+def test_an_older_label_does_not_set_it_back() -> None:
+    """Labels come in any order; the newest event that has one counts."""
+    known = LATENESS.after(np.array([0, 5_000]), np.array([4_000]))
+
+    assert known == known.after(NONE, np.array([1_000]))
+
+
+def test_no_more_rows_are_asked_for_than_are_kept() -> None:
+    """A warm-up longer than what is kept would never be reached else."""
+    times = np.arange(0, 5_000, 100)
+    lateness = replace(LATENESS, rows=10_000).after(times, NONE)
+
+    assert lateness.late(times, len(times) - 1)
+    assert not lateness.late(times, 2_000)
+    assert lateness == LATENESS.restored(lateness.saved()) or lateness.rows != LATENESS.rows
