@@ -1,6 +1,7 @@
 """All of Millrace on one machine: broker, schema registry and services of one data folder, composed and supervised."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from millrace.local.schema_registry import EmbeddedSchemaRegistry
 from millrace.local.supervisor import BackOff, Change, OnChange, Supervisor
 
 SERVICES = ("ingest", "trainer", "registry", "serving", "monitor")
+CONSOLE = "console"
 INFRASTRUCTURE_PORTS = ("kafka", "kafka-controller", "schema-registry", "schema-registry-management")
 
 Prepare = Callable[[str, str, Path], Awaitable[None]]
@@ -23,8 +25,8 @@ Prepare = Callable[[str, str, Path], Awaitable[None]]
 
 
 def service_command(name: str) -> tuple[str, ...]:
-    """How a service is run: with the Python that runs us."""
-    return (sys.executable, "-m", f"services.{name}")
+    """How a service, or the console, is run: with the Python that runs us."""
+    return (sys.executable, "-m", f"millrace.{name}" if name == CONSOLE else f"services.{name}")
 
 
 class Platform:
@@ -86,12 +88,12 @@ class Platform:
         """
         self._lock.acquire()
         try:
-            ports = PortBook(self.data / "ports.json").choose((*INFRASTRUCTURE_PORTS, *SERVICES))
+            ports = PortBook(self.data / "ports.json").choose((*INFRASTRUCTURE_PORTS, *SERVICES, CONSOLE))
             await self._start_infrastructure(ports)
             if self.project is not None:
                 if self._prepare is not None:
                     await self._prepare(self.bootstrap_servers, self.schema_registry_url, self.project)
-                await self.supervisor.start(*(self._service(name, ports[name]) for name in SERVICES))
+                await self.supervisor.start(*(self._service(name, ports) for name in (*SERVICES, CONSOLE)))
             write_run(self.data, self.info())
         except BaseException:  # whatever ended the start, Ctrl-C included: nothing stays behind
             await self.stop()
@@ -118,7 +120,7 @@ class Platform:
         services = {
             name: RunningService(state.url or "", state.pid, state.restarts)
             for name, state in self.processes().items()
-            if name in SERVICES
+            if name in {*SERVICES, CONSOLE}
         }
         project = str(self.project) if self.project else None
         return RunInfo(self.bootstrap_servers, self.schema_registry_url, project, os.getpid(), services)
@@ -145,8 +147,9 @@ class Platform:
             await part.prepare()
         await self.supervisor.start(*(part.spec() for part in parts))
 
-    def _service(self, name: str, port: int) -> ProcessSpec:
-        """How the supervisor runs a service."""
+    def _service(self, name: str, ports: dict[str, int]) -> ProcessSpec:
+        """How the supervisor runs a service. The console is told where the others are, before they are."""
+        port = ports[name]
         url = f"http://{HOST}:{port}"
         env = {
             "MILLRACE_BOOTSTRAP_SERVERS": self.bootstrap_servers,
@@ -157,8 +160,12 @@ class Platform:
             "MILLRACE_HTTP_PORT": str(port),
             "PYTHONUNBUFFERED": "1",
         }
+        if name == CONSOLE:
+            env["MILLRACE_CONSOLE_SERVICES"] = json.dumps({one: f"http://{HOST}:{ports[one]}" for one in SERVICES})
         log_path = self.data / "logs" / f"{name}.log"
-        return ProcessSpec(name, self._command(name), log_path, env=env, ready=f"{url}/readyz", url=url)
+        # The console answers while it still reads the log, and nobody who serves has to wait for it.
+        asked = "livez" if name == CONSOLE else "readyz"
+        return ProcessSpec(name, self._command(name), log_path, env=env, ready=f"{url}/{asked}", url=url)
 
     async def _changed(self, change: Change) -> None:
         """Keep `run.json` true, then tell whoever asked."""

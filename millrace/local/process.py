@@ -20,6 +20,7 @@ from millrace.local.settings import environment
 POLL_S = 0.05
 TAIL_BYTES = 4_000
 LOG_LIMIT_BYTES = 20_000_000
+RESTARTS = "MILLRACE_RESTARTS"  # tells a service how often it was started again, for its metrics
 
 Probe = Callable[[], Awaitable[bool]]
 """Asks a process whether it can do its work."""
@@ -98,7 +99,8 @@ class Child:
             process = await asyncio.create_subprocess_exec(
                 *("/bin/sh", "-c", WAIT_FOR_GO, self.spec.name, *self.spec.argv),
                 stdin=PIPE, stdout=log, stderr=STDOUT,
-                env=environment(self.spec.env), start_new_session=self.spec.start_new_session,
+                env=environment({**self.spec.env, RESTARTS: str(self.restarts)}),
+                start_new_session=self.spec.start_new_session,
             )  # fmt: skip
         self._process = process
         self._guard.watch(process.pid)

@@ -36,7 +36,7 @@ def build_app(service: str, checks: Checks, measure: Callable[[], None] = _nothi
         checks: asked at each ``/readyz``; maps a check's name to None when it passes, else to what is wrong.
         measure: called at each ``/metrics``, to bring up to date what nobody else does.
     """
-    app = FastAPI(title=f"Millrace {service}", version="1")
+    app = FastAPI(title=f"Millrace {service}", version="1", docs_url=None, redoc_url=None)  # their pages ask other sites
     app.add_middleware(_Timed, service=service)
 
     def checked() -> dict[str, str | None]:

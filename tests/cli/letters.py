@@ -5,11 +5,11 @@ from typing import Any
 
 from millrace.bus.deadletter import dead_letter
 from millrace.bus.types import OutRecord, Record
-from millrace.cli.dead_letters.letters import Choice
-from millrace.cli.dead_letters.replay import Replay
-from millrace.cli.dead_letters.run import Report, Run
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
+from millrace.operating.letters import Choice
+from millrace.operating.replay import Replay
+from millrace.operating.replay_run import Report, Run
 from tests.support import EPOCH_MS, World, tiny_project
 
 HEADERS = (("traceparent", b"00-1"), ("odd", b"\xff"))

@@ -14,13 +14,14 @@ from millrace.bus.kafka import KafkaTransport
 from millrace.bus.transport import Transport
 from millrace.bus.types import OutRecord, Record
 from millrace.cli.dead_letters import command
-from millrace.cli.dead_letters.letters import Choice, letter_at, parse_place, parse_when
-from millrace.cli.dead_letters.show import detail
 from millrace.cli.dead_letters.survey import Survey, show_survey, survey
+from millrace.cli.dead_letters.when import parse_place, parse_when
 from millrace.cli.prepare import command as prepare
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import BusError
+from millrace.operating.detail import detail
+from millrace.operating.letters import Choice, letter_at
 from tests.conftest import Broker
 from tests.support import EPOCH_MS, World, tiny_project
 

@@ -7,9 +7,9 @@ import pytest
 
 from millrace.bus.memory import CommitFault
 from millrace.bus.types import OutRecord
-from millrace.cli.dead_letters.letters import Choice, Place
-from millrace.cli.dead_letters.run import Report
 from millrace.contracts.errors import BusError, FencedError
+from millrace.operating.letters import Choice, Place
+from millrace.operating.replay_run import Report
 from tests.cli.letters import events, figures, refused, replay, world_with
 from tests.support import EPOCH_MS, World
 

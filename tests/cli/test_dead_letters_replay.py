@@ -13,12 +13,12 @@ from millrace.bus.deadletter import REPLAYED_FROM, REPLAYS
 from millrace.bus.kafka import KafkaTransport
 from millrace.bus.types import RECORD_BYTES_MAX, OutRecord, Record, TopicPartition
 from millrace.cli.dead_letters import command
-from millrace.cli.dead_letters.letters import REPLAYED, Choice, NotThereError, Place, letter_at, replayed_before
-from millrace.cli.dead_letters.show import detail
 from millrace.cli.dead_letters.survey import survey
 from millrace.cli.prepare import command as prepare
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
+from millrace.operating.detail import detail
+from millrace.operating.letters import REPLAYED, Choice, NotThereError, Place, letter_at, replayed_before
 from tests.cli.letters import HEADERS, events, figures, letter_of, refused, replay, world_with
 from tests.conftest import Broker
 from tests.support import EPOCH_MS, World, tiny_project

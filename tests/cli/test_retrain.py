@@ -11,12 +11,13 @@ from click.testing import CliRunner
 from millrace.bus.kafka import KafkaTransport
 from millrace.bus.types import Record
 from millrace.cli.prepare import command as prepare
-from millrace.cli.retrain import command, publish, requested
+from millrace.cli.retrain import command
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.errors import BusError
 from millrace.contracts.events import AuditRecorded, RetrainModel
 from millrace.contracts.registry_client import SchemaRegistry
+from millrace.operating.retrain import publish, requested
 from tests.conftest import Broker
 from tests.support import EPOCH_MS, World, tiny_project
 
@@ -40,7 +41,7 @@ async def test_both_are_written_once_however_commits_end(
     for fault in faults:
         world.log.fail_next_commit(fault)
 
-    await publish(world.transport(), Codec(world.schemas), world.project, request, audit)
+    await publish(world.transport(), Codec(world.schemas), request, audit)
 
     written = await world.values(topics.RETRAIN_REQUESTS)
     assert [request] == [RetrainModel.model_validate(value) for value in written]
@@ -56,7 +57,7 @@ async def test_a_log_that_never_answers_is_given_up(tmp_path: Path) -> None:
         world.log.fail_next_commit("lost")
 
     with pytest.raises(BusError, match="could not be written"):
-        await publish(world.transport(), Codec(world.schemas), world.project, request, audit)
+        await publish(world.transport(), Codec(world.schemas), request, audit)
 
     assert [] == await world.values(topics.RETRAIN_REQUESTS)
 

@@ -14,8 +14,8 @@ import pytest
 from millrace.bus.deadletter import REPLAYED_FROM, dead_letter
 from millrace.bus.kafka import KafkaTransport
 from millrace.bus.types import Record
-from millrace.cli.dead_letters.letters import REPLAYED
 from millrace.contracts import topics
+from millrace.operating.letters import REPLAYED
 from tests.conftest import Broker
 from tests.faults.harness import PATIENCE_S, Scene, run, wait_for
 from tests.faults.readers import Decoder, everything

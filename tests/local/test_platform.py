@@ -16,7 +16,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from millrace.local.embedded import start_embedded
 from millrace.local.errors import DataFolderInUseError, ProcessFailedError
-from millrace.local.platform import SERVICES, Platform
+from millrace.local.platform import CONSOLE, SERVICES, Platform
 from millrace.local.probe import http_get
 from millrace.local.runfile import running
 from millrace.local.supervisor import BackOff, Change
@@ -133,12 +133,13 @@ async def platform(tmp_path: Path) -> AsyncIterator[tuple[Platform, list[Change]
 
 
 async def test_services_get_their_environment(platform: tuple[Platform, list[Change]], tmp_path: Path) -> None:
-    """Addresses, project, data folder and a port of its own reach every service; no broker or registry is started."""
+    """Addresses, project, data folder and a port of its own reach every service; the console is told all of them."""
     started, _changes = platform
     info = started.info()
 
-    assert list(started.processes()) == list(info.services) == list(SERVICES)
-    for service_info in info.services.values():
+    assert list(started.processes()) == list(info.services) == [*SERVICES, CONSOLE]
+    told = {"MILLRACE_CONSOLE_SERVICES": json.dumps({name: info.services[name].url for name in SERVICES})}
+    for name, service_info in info.services.items():
         status, body = await asyncio.to_thread(http_get, f"{service_info.url}/env")
         assert status == http.client.OK
         assert json.loads(body) == {
@@ -149,6 +150,8 @@ async def test_services_get_their_environment(platform: tuple[Platform, list[Cha
             "MILLRACE_HTTP_HOST": "127.0.0.1",
             "MILLRACE_HTTP_PORT": service_info.url.rpartition(":")[2],
             "PYTHONUNBUFFERED": "1",
+            "MILLRACE_RESTARTS": "0",
+            **(told if name == CONSOLE else {}),
         }
 
 
