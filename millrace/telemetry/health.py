@@ -36,7 +36,8 @@ def build_app(service: str, checks: Checks, measure: Callable[[], None] = _nothi
         checks: asked at each ``/readyz``; maps a check's name to None when it passes, else to what is wrong.
         measure: called at each ``/metrics``, to bring up to date what nobody else does.
     """
-    app = FastAPI(title=f"Millrace {service}", version="1", docs_url=None, redoc_url=None)  # their pages ask other sites
+    # No /docs and /redoc: these pages load scripts from other sites. /openapi.json is there.
+    app = FastAPI(title=f"Millrace {service}", version="1", docs_url=None, redoc_url=None)
     app.add_middleware(_Timed, service=service)
 
     def checked() -> dict[str, str | None]:

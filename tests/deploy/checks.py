@@ -6,6 +6,7 @@ faults and how much was looked at.
 
 import base64
 import fnmatch
+import json
 import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -14,15 +15,29 @@ from importlib.util import find_spec
 import click
 
 from millrace import __version__
+from millrace.alerting.settings import AlertSettings
 from millrace.cli.main import COMMANDS
 from millrace.local.broker import SINGLE_BROKER
 from tests.deploy.addresses import addresses_agree
-from tests.deploy.deployment import OURS, ROOT, VARIABLE, Case, Deployment, declared, expressions, strings
+from tests.deploy.deployment import (
+    FOREIGN,
+    OURS,
+    ROOT,
+    VARIABLE,
+    Case,
+    Deployment,
+    declared,
+    expressions,
+    recorded,
+    strings,
+)  # fmt: skip
 
 Check = Callable[[Deployment], Iterator[Case]]
 
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-[\w.-]+)?")
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY")
+OPTIONAL = {"ALERT_WEBHOOK_SECRET"}
+MODULES = {name: "millrace.console" if name == "console" else f"services.{name}" for name in OURS}
 SERVERS = ("kafka", "schema-registry", "postgres", "store", "prometheus")
 
 
@@ -42,7 +57,7 @@ def commands_exist(files: Deployment) -> Iterator[Case]:
         if "build" in service:
             match files.command(name):
                 case ["python", "-m", module]:
-                    yield name, "" if _runs(module) and module == f"services.{name}" else f"no module {module}"
+                    yield name, "" if _runs(module) and module == MODULES[name] else f"no module {module}"
                 case ["millrace", command, *arguments]:
                     yield name, _refused(command, arguments)
                 case other:
@@ -72,32 +87,37 @@ def _refused(name: str, arguments: list[str]) -> str:
 def settings_are_read(files: Deployment) -> Iterator[Case]:
     """Every MILLRACE_ variable is a setting of its service it accepts; none that it needs is missing."""
     for name in OURS:
-        settings = import_module(f"services.{name}.settings").Settings
+        settings = import_module(f"{MODULES[name]}.settings").Settings
         given = {
             key.removeprefix("MILLRACE_").lower(): value
             for key, value in files.environment(name).items()
             if key.startswith("MILLRACE_")
         }
+        alerts = {field: given.pop(field) for field in list(given) if field.startswith("alert_")}
+        for field in alerts:
+            known = name == "console" and field.removeprefix("alert_") in AlertSettings.model_fields
+            yield f"{name}.{field}", "" if known else f"{name} reads no such setting: {field}"
         for field in given:
             yield f"{name}.{field}", "" if field in settings.model_fields else f"{name} reads no such setting: {field}"
         needed = {field for field, info in settings.model_fields.items() if info.is_required()}
         for field in sorted(needed | ({"artifacts", "database_url"} & settings.model_fields.keys())):
             yield f"{name}.{field}", "" if field in given else f"{name} is not given {field}"
         try:
-            settings(**given)
+            settings(**{field: json.loads(value) if value[:1] in "{[" else value for field, value in given.items()})
         except ValueError as error:
             yield name, f"{name} refuses its settings: {error}"
 
 
 def secrets_are_required(files: Deployment) -> Iterator[Case]:
-    """Secrets come from .env alone: each is required, listed in .env.example, and given no value there."""
+    """Secrets come from .env alone: required, or optional and empty; listed in .env.example, given no value there."""
     example = dict(line.split("=", 1) for line in files.env_example.splitlines() if "=" in line and line[0] != "#")
     named = set()
     for where, text in strings(files.compose):
-        for name, kind, _ in VARIABLE.findall(text):
+        for name, kind, default in VARIABLE.findall(text):
             secret = SECRET.search(name) is not None
             named |= {name} if secret else set()
-            good = kind == ":?" and example.get(name) == "" if secret else kind == ":-"
+            required = kind == ":?" or (name in OPTIONAL and (kind, default) == (":-", ""))
+            good = required and example.get(name) == "" if secret else kind == ":-"
             yield where, "" if good else f"{where} names {name}, which is not required or not empty in .env.example"
         if SECRET.search(where):
             yield where, "" if VARIABLE.fullmatch(text) else f"{where} holds a secret"
@@ -143,28 +163,37 @@ def _not_waitable(files: Deployment, target: str, condition: str) -> str:
 
 
 def prometheus_scrapes_all(files: Deployment) -> Iterator[Case]:
-    """Exactly the five services, at the ports where they listen, and the rules are loaded."""
+    """Exactly our services, at the ports where they listen; the rules are loaded, and alerts go to Alertmanager."""
     (job,) = files.prometheus["scrape_configs"]
     targets = [target for one in job["static_configs"] for target in one["targets"]]
     for target in [f"{name}:{files.environment(name)['MILLRACE_HTTP_PORT']}" for name in OURS]:
         yield target, "" if targets.count(target) == 1 else f"{target} is not scraped once: {targets}"
     yield "count", "" if len(targets) == len(OURS) else f"scrapes {targets}"
+    managers = files.prometheus["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    right = [f"alertmanager:{port}" for port in sorted(files.listened("alertmanager"))]
+    yield "alertmanager", "" if managers == right else f"alerts go to {managers}, Alertmanager is at {right}"
     yield "rules", "" if files.prometheus["rule_files"] == ["rules.yml"] else "rules.yml is not loaded"
 
 
 def metrics_are_declared(files: Deployment) -> Iterator[Case]:
-    """Every series and label in a query is one that our processes expose; `up` is Prometheus's own."""
-    known = {**declared(), "up": frozenset[str]()}
+    """Every series and label in a query is one that our processes expose, or that a rule records."""
+    known = {**FOREIGN, **declared(), **recorded(files)}
     for where, expression in expressions(files):
         bare = re.sub(r'"[^"]*"', '""', expression)
-        series = set(re.findall(r"\b(?:millrace_\w+|up\b)", bare))
+        series = set(re.findall(r"(?<![\w:])(?:\w+:)?(?:millrace|process)_\w+(?::\w+)?|\b(?:up|ALERTS)\b", bare))
         for name in sorted(series):
             yield f"{where}: {name}", "" if name in known else f"{where} asks for {name}, which nobody exposes"
-        labels = {"job", "instance"}.union(*(known.get(name, ()) for name in series))
+        labels = {"job", "instance"}.union(*(known.get(name, ()) for name in series), _made(expression))
         used = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", bare))
-        used |= {label for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", bare) for label in re.findall(r"\w+", group)}
+        grouped = re.findall(r"\b(?:by|on|group_left) \(([^)]*)\)", bare)
+        used |= {label for group in grouped for label in re.findall(r"\w+", group)}
         for label in sorted(used):
             yield f"{where}: {label}", "" if label in labels else f"{where} uses the label {label}, which is not there"
+
+
+def _made(expression: str) -> set[str]:
+    """Labels that the expression makes itself."""
+    return set(re.findall(r'label_replace\(.*?,\s*"(\w+)", "\$', expression, re.DOTALL))
 
 
 def mounts_exist(files: Deployment) -> Iterator[Case]:

@@ -4,18 +4,24 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
 from millrace.local.platform import SERVICES
-from millrace.telemetry import metrics
-from millrace.telemetry.batch_histogram import BatchHistogram
+from millrace.telemetry import catalogue
 
 ROOT = Path(__file__).parents[2]
-OURS = SERVICES
+OURS = (*SERVICES, "console")
+PROCESS = ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds")
+FOREIGN = {
+    "up": frozenset[str](),
+    "ALERTS": frozenset({"alertname", "alertstate", "severity"}),
+    **{f"process_{name}": frozenset[str]() for name in PROCESS},
+}
+"""Series that are not declared by us: Prometheus's own, and those of its client library, with their labels."""
 Case = tuple[str, str]
 """What a check looked at, and what is wrong there; "" for nothing."""
 
@@ -61,15 +67,18 @@ class Deployment:
         return published | asked | told
 
 
+@cache
 def load() -> Deployment:
-    """Read the files."""
+    """Read the files, once; who changes something makes a deep copy."""
     grafana = ROOT / "deploy/grafana"
     return Deployment(
         compose=yaml.safe_load((ROOT / "docker-compose.yml").read_text()),
         prometheus=yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text()),
         rules=yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text()),
         datasources=yaml.safe_load((grafana / "provisioning/datasources/prometheus.yml").read_text()),
-        dashboards={path.name: json.loads(path.read_text()) for path in sorted((grafana / "dashboards").iterdir())},
+        dashboards={
+            path.name: json.loads(path.read_text()) for path in sorted((grafana / "dashboards").glob("*.json"))
+        },
         dockerfile=(ROOT / "Dockerfile").read_text(),
         dockerignore=(ROOT / ".dockerignore").read_text(),
         env_example=(ROOT / ".env.example").read_text(),
@@ -103,25 +112,34 @@ def strings(value: object, where: str = "") -> Iterator[tuple[str, str]]:
 
 def expressions(deployment: Deployment) -> Iterator[tuple[str, str]]:
     """Every PromQL expression with where it stands."""
-    for group in deployment.rules["groups"]:
-        for rule in group["rules"]:
-            yield f"rule {rule['alert']}", rule["expr"]
+    for rule in rules(deployment):
+        yield f"rule {rule.get('alert', rule.get('record'))}", rule["expr"]
     for name, dashboard in deployment.dashboards.items():
-        for panel in dashboard["panels"]:
+        for panel in panels(dashboard):
             for target in panel["targets"]:
                 yield f"{name}: {panel['title']}", target["expr"]
 
 
+def rules(deployment: Deployment) -> list[dict[str, Any]]:
+    """Every rule, those that record and those that alert."""
+    return [rule for group in deployment.rules["groups"] for rule in group["rules"]]
+
+
+def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """The panels that ask something: all but the headings of rows and texts."""
+    return [panel for panel in dashboard["panels"] if "targets" in panel]
+
+
 def declared() -> dict[str, frozenset[str]]:
     """The labels of every series that our processes expose, by the name that the client library gives it."""
-    suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-    found = {}
-    for metric in vars(metrics).values():
-        if isinstance(metric, BatchHistogram):
-            for suffix in suffixes["histogram"]:
-                found[metric.name + suffix] = frozenset({metric.label, *({"le"} if suffix == "_bucket" else ())})
-        if isinstance(metric, MetricWrapperBase):
-            for suffix in suffixes[str(metric._type)]:
-                labels = {*metric._labelnames, *({"le"} if suffix == "_bucket" else ())}
-                found[metric._name + suffix] = frozenset(labels)
-    return found
+    known = {series: one.labels_of(series) for one in catalogue.declared() for series in one.series}
+    return {**known, "millrace_build_info": frozenset({"service", "version", "python"})}
+
+
+def recorded(deployment: Deployment) -> dict[str, frozenset[str]]:
+    """The labels of every series that a rule records: those that it groups by."""
+    return {
+        rule["record"]: frozenset(re.findall(r"\w+", "".join(re.findall(r"\bby \(([^)]*)\)", rule["expr"])[:1])))
+        for rule in rules(deployment)
+        if "record" in rule
+    }

@@ -16,7 +16,7 @@ import uvicorn
 
 from millrace.telemetry.health import build_app
 from tests.deploy.checks import CHECKS
-from tests.deploy.deployment import Deployment, load
+from tests.deploy.deployment import Deployment, load, panels
 
 SEEN_AT_LEAST = {
     "images_are_pinned": 14,
@@ -74,7 +74,7 @@ def rule(expression: str) -> Change:
 
 def panel(expression: str) -> Change:
     """Set the query of the dashboard's first panel."""
-    return lambda files: files.dashboards["overview.json"]["panels"][0]["targets"][0].update(expr=expression)
+    return lambda files: panels(files.dashboards["overview.json"])[0]["targets"][0].update(expr=expression)
 
 
 def text(attribute: str, old: str, new: str) -> Change:
@@ -87,7 +87,7 @@ def targets(*values: str) -> Change:
     return lambda files: files.prometheus["scrape_configs"][0]["static_configs"][0].update(targets=list(values))
 
 
-FIVE = ("ingest:8001", "trainer:8002", "registry:8003", "serving:8004", "monitor:8005")
+ALL = ("ingest:8001", "trainer:8002", "registry:8003", "serving:8004", "monitor:8005", "console:8080")
 FAULTS: list[tuple[str, Change, str]] = [
     ("images_are_pinned", service("grafana", image="grafana/grafana:latest"), "grafana:latest"),
     ("images_are_pinned", service("kafka", image="apache/kafka"), "apache/kafka"),
@@ -97,14 +97,23 @@ FAULTS: list[tuple[str, Change, str]] = [
     ("commands_exist", service("ingest", command=["python", "-m", "services.monitor"]), "no module services.monitor"),
     ("commands_exist", service("prepare", command=["millrace", "ready", "/project"]), "no command millrace ready"),
     ("commands_exist", service("prepare", command=["millrace", "check", "--kafka", "x"]), "No such option"),
+    ("commands_exist", service("console", command=["python", "-m", "millrace.local"]), "no module millrace.local"),
     ("commands_exist", service("serving", command=["sh"]), "unknown command"),
     ("settings_are_read", env("serving", MILLRACE_MAX_RECORD="5"), "serving reads no such setting: max_record"),
     ("settings_are_read", env("ingest", MILLRACE_DATABASE_URL="x"), "ingest reads no such setting: database_url"),
     ("settings_are_read", env("monitor", MILLRACE_BOOTSTRAP_SERVERS=None), "not given bootstrap_servers"),
+    ("settings_are_read", env("console", MILLRACE_ALERT_SMTP="x"), "console reads no such setting: alert_smtp"),
+    ("settings_are_read", env("ingest", MILLRACE_ALERT_SMTP_URL="x"), "ingest reads no such setting: alert_smtp_url"),
     ("settings_are_read", env("trainer", MILLRACE_ARTIFACTS=None), "trainer is not given artifacts"),
     ("settings_are_read", env("ingest", MILLRACE_MAX_RECORDS="many"), "ingest refuses its settings"),
     ("secrets_are_required", env("postgres", POSTGRES_PASSWORD="millrace"), "holds a secret"),
     ("secrets_are_required", env("grafana", GF_SECURITY_ADMIN_PASSWORD="${GRAFANA_PASSWORD:-admin}"), "not required"),
+    ("secrets_are_required", env("console", MILLRACE_CONSOLE_TOKEN="${CONSOLE_SECRET:-}"), "not required"),
+    (
+        "secrets_are_required",
+        env("console", MILLRACE_ALERT_WEBHOOK_SECRET="${ALERT_WEBHOOK_SECRET:-x}"),
+        "not required",
+    ),
     ("secrets_are_required", env("store", AWS_SECRET_ACCESS_KEY="${S3_SECRET_KEY}"), "not required"),
     ("secrets_are_required", text("env_example", "S3_SECRET_KEY=", "S3_SECRET_KEY=changeme"), "not empty"),
     ("secrets_are_required", text("env_example", "GRAFANA_PASSWORD=\n", ""), "GRAFANA_PASSWORD"),
@@ -130,8 +139,9 @@ FAULTS: list[tuple[str, Change, str]] = [
     ("dependencies_are_healthy", service("prepare", restart="always"), "prepare is waited for to end, but restarts"),
     ("dependencies_are_healthy", service("registry", depends_on={}), "registry does not wait for postgres"),
     ("dependencies_are_healthy", service("ingest", depends_on={"prepare": {"condition": "service_started"}}), "health"),
-    ("prometheus_scrapes_all", targets(*FIVE[1:]), "ingest:8001 is not scraped"),
-    ("prometheus_scrapes_all", targets(*FIVE, "kafka:9092"), "scrapes"),
+    ("prometheus_scrapes_all", targets(*ALL[1:]), "ingest:8001 is not scraped"),
+    ("prometheus_scrapes_all", targets(*ALL, "kafka:9092"), "scrapes"),
+    ("prometheus_scrapes_all", service("alertmanager", ports=["127.0.0.1:1:1"], healthcheck={}), "Alertmanager is at"),
     ("prometheus_scrapes_all", lambda files: files.prometheus.update(rule_files=[]), "rules.yml is not loaded"),
     ("metrics_are_declared", rule("millrace_dead_letters > 0"), "millrace_dead_letters, which nobody exposes"),
     ("metrics_are_declared", rule("sum by (entity) (millrace_drifts_total)"), "label entity"),

@@ -1,0 +1,1 @@
+"""What runs beside Millrace: dashboards, rules and routes, as code."""
