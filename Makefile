@@ -58,7 +58,8 @@ bench-rollouts: $(READY) ## Canary, A/B and bandit over thousands of seeds: how 
 	$(PY) -m benchmarks.rollouts $(ARGS)
 
 faults: $(READY) ## What takes long: the matrix of faults with printed seeds, the demo of rollouts, export to a real MLflow
-	$(PY) -m pytest tests/faults tests/cli/test_runs_mlflow.py -m "broker or matrix" $(ARGS)
+	$(PY) -m pytest tests/faults tests/cli/test_runs_mlflow.py tests/deploy/test_monitoring.py \
+		-m "broker or matrix" $(ARGS)
 
 soak: $(READY) ## Ten minutes at a steady rate: memory, descriptors and tasks; writes reports/soak.json and .svg
 	$(PY) -m benchmarks.soak $(ARGS)

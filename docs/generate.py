@@ -18,12 +18,18 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from benchmarks import report as report_of_bench
+from millrace.alerting.settings import AlertSettings
+from millrace.console.settings import Settings as ConsoleSettings
 from millrace.contracts.settings import ServiceSettings
 from millrace.contracts.topics import FOREVER, TABLE, TopicRow
 from millrace.local.platform import SERVICES
 from services.trainer.dask_settings import ClusterSettings
 
 ROOT = Path(__file__).parents[1]
+
+
+COMPUTED = {"training_threads": "cores - 1", "console_services": "", "console_actor": "login name"}
+"""Defaults that are computed; a test of the trainer's settings holds the first."""
 
 
 def topic_table() -> str:
@@ -46,6 +52,9 @@ def settings_table() -> str:
         names = [name for name in own if name not in ServiceSettings.model_fields]
         lines += [_setting(name, service, own[name]) for name in names]
     lines += [_setting(f"dask_{name}", "trainer", field) for name, field in ClusterSettings.model_fields.items()]
+    for prefix, own in (("", ConsoleSettings.model_fields), ("alert_", AlertSettings.model_fields)):
+        names = [name for name in own if name not in ServiceSettings.model_fields]
+        lines += [_setting(f"{prefix}{name}", "console", own[name]) for name in names]
     return "\n".join(lines)
 
 
@@ -53,7 +62,7 @@ def _setting(name: str, service: str, field: FieldInfo) -> str:
     if field.is_required():
         default = "required"
     elif field.default_factory is not None:
-        default = "cores - 1"  # the one computed default; a test of the trainer's settings holds it
+        default = COMPUTED[name]
     else:
         default = "" if field.default is None else f"`{field.default}`"
     return f"| `MILLRACE_{name.upper()}` | {service} | {default} | {field.description} |"
@@ -172,6 +181,27 @@ def bench_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def drift_table(report: dict[str, Any]) -> str:
+    """README's figures of the monitor beside bare detectors: how soon and how surely, then how often for nothing."""
+    lines = ["| stream | ours: events until found | missed | best bare detector | missed |", "|---|---:|---:|---|---:|"]
+    for name, seen in report["streams"].items():
+        bare = "none" if seen["best_bare"] is None else f"{seen['best_bare']}: {seen['best_bare_delay_events']:,.0f}"
+        missed = "" if seen["best_bare"] is None else f"{seen['best_bare_missed_share']:.0%}"
+        ours = "-" if seen["delay_events"] is None else f"{seen['delay_events']:,.0f}"
+        lines.append(f"| {name} | {ours} | {seen['missed_share']:.0%} | {bare} | {missed} |")
+    lines += ["", "| false alarms on stable streams | events | alarms | per 1,000,000 events |", "|---|---:|---:|---:|"]
+    totals = sorted(report["over_all"].items(), key=lambda item: item[1]["false_per_million"] or 0.0)
+    for name, seen in totals:
+        if seen["stable_events"]:
+            rate = (
+                f"{seen['false_per_million']:,.2f}"
+                if seen["false_per_million"] < 10
+                else f"{seen['false_per_million']:,.0f}"
+            )
+            lines.append(f"| {name} | {seen['stable_events']:,} | {seen['false_alarms']:,} | {rate} |")
+    return "\n".join(lines)
+
+
 def put(document: Path, marker: str, content: str) -> None:
     """Replace what stands between ``<!-- marker: … -->`` and ``<!-- /marker -->``."""
     text = document.read_text(encoding="utf-8")
@@ -204,6 +234,9 @@ if __name__ == "__main__":
         put(ROOT / "README.md", "bench-loop", loop_table(reports["bench-loop"]))
         shutil.copy(ROOT / "reports/demo-rollout.svg", ROOT / "docs/images/demo-rollout.svg")
         shutil.copy(ROOT / "reports/bench-loop.svg", ROOT / "docs/images/bench-loop.svg")
+    if "--drift" in sys.argv:
+        put(ROOT / "README.md", "bench-drift", drift_table(json.loads((ROOT / "reports/bench-drift.json").read_text())))
+        shutil.copy(ROOT / "reports/bench-drift.svg", ROOT / "docs/images/bench-drift.svg")
     if "--bench" in sys.argv:
         shutil.copy(ROOT / "reports/bench.json", ROOT / "docs/bench.json")
         shutil.copy(ROOT / "reports/bench.svg", ROOT / "docs/images/bench.svg")

@@ -15,6 +15,7 @@ class Live {
     this.cursor = null;
     this.heardAt = 0;
     this.hiddenSince = 0;
+    this.behind = false;
   }
 
   /** Call `handler(event)` for each of these kinds; "state" is told when the connection changes. */
@@ -47,6 +48,9 @@ class Live {
   take(kind, event) {
     this.heard();
     if (event.lastEventId) this.cursor = event.lastEventId;
+    // A console that was started again answers while it still reads the log, and ticks when it has read it: load again then.
+    if (kind === "tick" && this.behind) this.tell("reset", {});
+    this.behind = kind === "reset" || (this.behind && kind !== "tick");
     this.tell(kind, JSON.parse(event.data));
   }
 

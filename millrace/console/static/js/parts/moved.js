@@ -5,7 +5,7 @@ import { figure, when } from "../lib/format.js";
 import { empty } from "../lib/view.js";
 import { subject } from "./models.js";
 
-const SHOWN = 6;
+const SHOWN = 8;
 const details = new Map(); // a finding never changes, so each is read once
 
 /** The newest finding of each subject, its evidence read beforehand so that drawing is one step. */

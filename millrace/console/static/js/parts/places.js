@@ -31,7 +31,7 @@ export const NARROW = {
     lake: [305, 162], downstream: [305, 284], operators: [305, 406],
   },
   edges: [
-    { source: "upstream", target: "ingest", path: "M126 79 V123", label: [134, 105], start: true },
+    { source: "upstream", target: "ingest", path: "M126 63 V122", label: [134, 105], start: true },
     { source: "ingest", target: "serving", path: "M126 201 V245", label: [134, 227], start: true },
     { source: "serving", target: "monitor", path: "M126 323 V367", label: [134, 349], start: true },
     { source: "serving", target: "downstream", path: "M206 284 H254", label: [230, 274] },

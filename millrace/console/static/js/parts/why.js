@@ -4,8 +4,14 @@ import { sentence, when, words } from "../lib/format.js";
 import { empty } from "../lib/view.js";
 import { cardLink, driftLink, runLink } from "./evidence.js";
 
-const SIGNS = { drift: "◆", request: "↻", "training run": "■", run: "■", version: "●", deployment: "▲", measurement: "≈", approval: "✓", trigger: "•", snapshot: "▤" };
-const SHORT = { drift: "drift", request: "request", "training run": "run", run: "run", version: "checks", measurement: "canary", snapshot: "data", approval: "approval" };
+const SIGNS = {
+  drift: "◆", "drift event": "◆", request: "↻", "retrain request": "↻", 
+  "training run": "■", run: "■", version: "●", deployment: "▲", measurement: "≈", approval: "✓", trigger: "•", snapshot: "▤",
+};
+const SHORT = {
+  drift: "drift", "drift event": "drift", request: "approval", "retrain request": "request", 
+  "training run": "run", run: "run", version: "checks", measurement: "canary", snapshot: "data", approval: "approval",
+};
 
 /** `history`: the registry's answer, newest cause first, or null where it does not answer. */
 export function why(model, history) {

@@ -1,0 +1,1 @@
+"""``make bench-drift``: how soon the monitor sees a drift that is known, and how often it cries wolf."""
