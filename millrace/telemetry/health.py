@@ -95,7 +95,7 @@ class _Timed:
 
         try:
             await self._app(scope, receive, seen)
-        except Exception:
+        except Exception:  # counted as what it is, then raised again
             self._measure(scope, status, time.perf_counter() - began_s)
             raise
 

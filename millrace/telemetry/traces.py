@@ -190,7 +190,7 @@ class Traces:
         for left in reversed(range(TRIES)):
             try:
                 exporter.send(spans)
-            except Exception:
+            except Exception:  # the network raises many; the last try raises it to the caller, which counts it
                 if not left:
                     raise
                 self._closed.wait(self._collector.pause_s)
