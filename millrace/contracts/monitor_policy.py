@@ -64,7 +64,7 @@ class Windows(Section):
     """The comparison of the rows in windows of event time with the rows that the champion was trained on.
 
     A window ends when ``window_s`` of event time have passed and it has at least ``rows_min`` rows, or when it has
-    ``rows_max``. ``detectors`` names those that judge it, each in a file of its own in ``services/monitor/detect/``.
+    ``rows_max``. Of a long one some 4,000 rows are compared, spread over it. ``detectors`` names those that judge it, each in a file of its own in ``services/monitor/detect/``.
     ``false_alarm_windows`` is how many windows pass on average, at least, between two false warnings of one model,
     over all its features together.
     """
@@ -74,7 +74,7 @@ class Windows(Section):
     )  # fmt: skip
     window_s: float = Field(86_400, gt=0)
     rows_min: int = Field(200, ge=20)
-    rows_max: int = Field(5_000, ge=50)
+    rows_max: int = Field(50_000, ge=50)
     false_alarm_windows: float = Field(10_000, gt=1)
 
     @model_validator(mode="after")

@@ -6,15 +6,21 @@ of evidence over windows, as Shiryaev and Roberts add it up, grows without end b
 profiles of 2,000 rows, ten features that never change, windows of 5,000 rows, a threshold for one false warning in
 10,000 windows: 8 of 10 models have one within 100.) So nothing is multiplied here:
 
-1. Evidence adds up by pooling rows, not by multiplying p-values: at each window the rows of the last 1, 2, 4, 8 and 16
-   windows are compared. Each of these p-values counts in the size of both samples, whatever the windows before.
+1. Evidence adds up by pooling rows, not by multiplying p-values: the rows of each window are compared, of each two,
+   four, eight and sixteen. A pool is due with its last window, so no window is twice in pools of one size. Each of
+   these p-values counts in the size of both samples, whatever the windows before.
 2. A p-value becomes an e-value: a number whose mean without a change is at most 1 (``e_values``).
-3. The mean of e-values is an e-value, whatever the dependence between features, detectors, scores and pools. The mean
-   over all of them is the evidence of a window.
-4. It is a warning if that is at least ``2 * false_alarm_windows``. By Markov's inequality that happens at one window
-   with a probability of at most ``1 / (2 * false_alarm_windows)``, and within the first ``t`` windows of at most
-   ``t / (2 * false_alarm_windows)``. So the mean number of windows to a false warning is at least
-   ``false_alarm_windows``: the sum over t of ``1 - t / (2 * false_alarm_windows)``, as far as it is positive.
+3. The evidence of a stream at a window is the sum of the e-values of its pools that are due, over how many are due on
+   average, ``1 + 1/2 + 1/4 + 1/8 + 1/16`` (``JUDGED``). The evidence of the window is the mean over all streams.
+4. It is a warning if that is at least ``2 * false_alarm_windows``. By Markov's inequality that happens at a window with
+   a probability of at most the mean of its evidence over that. Within the first ``t`` windows at most ``t / s`` pools of
+   ``s`` windows are due (fewer where a stream forgot its windows), so the means of their evidence add up to at most
+   ``t``, whatever the dependence between features, detectors, scores, pools and windows, and the probability of a
+   warning among them is at most ``t / (2 * false_alarm_windows)``. So the mean number of windows to a false warning is
+   at least ``false_alarm_windows``: the sum over t of ``1 - t / (2 * false_alarm_windows)``, as far as it is positive.
+
+If each pool were judged at each window, overlapping ones again and again, each e-value would have to be divided by 5
+in place of ``JUDGED``: the same promise, for more work and less power. A pool may be told up to ``s - 1`` windows later.
 
 References:
     V. Vovk, R. Wang: E-values: Calibration, Combination and Applications. Annals of Statistics 49 (3), 2021.
@@ -31,12 +37,22 @@ import numpy as np
 from services.monitor.detect.window import Floats
 
 SCALES = (1, 2, 4, 8, 16)  # windows in a pool
-NAMED_FALSELY = 0.05  # the expected share of subjects that are named without having changed (e-BH)
+JUDGED = sum(1 / scale for scale in SCALES)  # pools that are due at a window, on average
+NAMED_FALSELY = 0.05  # the expected share of subjects that are named without having changed (e-BH), over all windows
 
 
 def needed(false_alarm_windows: float) -> float:
     """The mean e-value that is a warning."""
     return 2 * false_alarm_windows
+
+
+def due(number: int) -> list[int]:
+    """The sizes of the pools that are due with the window of this number, the first being 1.
+
+    >>> due(1), due(2), due(12), due(16)
+    ([1], [1, 2], [1, 2, 4], [1, 2, 4, 8, 16])
+    """
+    return [scale for scale in SCALES if number % scale == 0]
 
 
 def least_p_value(streams: int, false_alarm_windows: float) -> float:
@@ -45,7 +61,7 @@ def least_p_value(streams: int, false_alarm_windows: float) -> float:
     >>> f"{least_p_value(streams=50, false_alarm_windows=10_000):.0e}"
     '1e-08'
     """
-    alone, least = needed(false_alarm_windows) * len(SCALES) * streams, 1e-9
+    alone, least = needed(false_alarm_windows) * JUDGED * streams, 1e-9
     for _ in range(20):  # converges to seven digits in five steps
         least = 1 / (alone * (1 - math.log(least)))
     return least

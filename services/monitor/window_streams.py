@@ -1,6 +1,5 @@
 """What is watched of one subject in windows: a feature, the prediction, a score, or all features together."""
 
-import base64
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ import numpy as np
 from services.monitor.detect import Change, Comparison, Counted, DomainClassifier
 from services.monitor.detect.window import Floats
 from services.monitor.window_cells import CELLS, Cells, whole_numbers
-from services.monitor.window_evidence import SCALES, e_values
+from services.monitor.window_evidence import JUDGED, SCALES, due, e_values
 
-ROWS_KEPT = 2_000  # of a window, spread over it, for the detector of all features together: as many as a profile has
+ROWS_JUDGED = 2_048  # of a window, at most, for the detector of all features together: as many as a profile has
 SHARES_TOLD = 3
 
 
@@ -21,7 +20,8 @@ SHARES_TOLD = 3
 class Seen:
     """What one detector says of one subject, best pool first.
 
-    ``e_value`` is the mean over all pools, ``pooled`` the number of windows in the pool with the smallest p-value.
+    ``e_value`` is the sum over the pools that were due by how many are on average; ``pooled`` is the number of windows
+    in the pool with the smallest p-value.
     """
 
     subject: str
@@ -99,29 +99,21 @@ class Column:
         self.begin()
 
     def begin(self) -> None:
-        """Forget all windows, the open one too."""
+        """Forget all windows."""
         self._closed: deque[tuple[list[Any], Sums]] = deque(maxlen=SCALES[-1])
-        self._open = self._nothing()
+        self._number = 0
 
-    def _nothing(self) -> tuple[list[Any], Sums]:
-        return [counter.count(np.empty(0)) for counter in self._counters], Sums()
-
-    def take(self, values: Floats) -> None:
-        """Take rows of the open window."""
-        counts, sums = self._open
-        added = [count + counter.count(values) for count, counter in zip(counts, self._counters, strict=True)]
-        self._open = added, sums.taken(values)
-
-    def close(self) -> list[Seen]:
-        """Close the open window and judge the pools that end with it."""
-        self._closed.append(self._open)
-        self._open = self._nothing()
-        pooled = [scale for scale in SCALES if scale <= len(self._closed)]
+    def close(self, values: Floats) -> list[Seen]:
+        """Take the rows of a window, and judge the pools that are due with it."""
+        counts = [counter.count(values) for counter in self._counters]
+        self._closed.append((counts, Sums().taken(values)))
+        self._number += 1
+        pooled = due(self._number)
         found = []
         for place, detector in enumerate(self.detectors):
-            newest_first = np.stack([counts[place] for counts, _ in reversed(self._closed)])
-            p_values = detector.p_values(newest_first.cumsum(axis=0)[[scale - 1 for scale in pooled]])
-            e_value = float(e_values(p_values, self._least).sum()) / len(SCALES)
+            newest = [counts[place] for counts, _ in reversed(self._closed)]
+            p_values = detector.p_values(np.stack([sum(newest[:scale]) for scale in pooled]))
+            e_value = float(e_values(p_values, self._least).sum()) / JUDGED
             best = int(p_values.argmin())
             found.append(Seen(self.subject, place, e_value, float(p_values[best]), pooled[best]))
         return found
@@ -159,19 +151,19 @@ class Column:
 
     def saved(self) -> dict[str, Any]:
         """The counts of the windows, as plain data."""
-        return {"open": _plain(self._open), "closed": [_plain(window) for window in self._closed]}
+        return {"number": self._number, "closed": [_plain(window) for window in self._closed]}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what was saved."""
         self.begin()
-        self._open = _window(saved["open"])
+        self._number = int(saved["number"])
         self._closed.extend(_window(window) for window in saved["closed"])
 
 
 class Joint:
     """All features together, judged by the domain classifier, window by window.
 
-    It needs whole rows. Of a long window it keeps every second, fourth, eighth ... row, at most ``ROWS_KEPT``.
+    It needs whole rows. Of more than ``ROWS_JUDGED`` it takes every second.
     """
 
     def __init__(self, subject: str, features: Mapping[str, Floats], level: float, least: float) -> None:
@@ -182,30 +174,13 @@ class Joint:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the rows of the open window."""
-        self._rows = np.empty((0, len(self.names)))
-        self._number, self._stride = 0, 1
-        self._judged = self._rows
+        """Forget the window."""
+        self._judged = np.empty((0, len(self.names)))
 
-    def take(self, rows: Floats) -> None:
-        """Take rows of the open window, a column for each feature."""
-        while len(rows):
-            places = np.flatnonzero((self._number + np.arange(len(rows))) % self._stride == 0)
-            kept = places[: ROWS_KEPT - len(self._rows)]
-            full = len(self._rows) + len(kept) == ROWS_KEPT
-            end = int(kept[-1]) + 1 if full else len(rows)
-            self._rows = np.concatenate([self._rows, rows[kept]])
-            self._number += end
-            rows = rows[end:]
-            if full:
-                self._rows, self._stride = self._rows[::2], 2 * self._stride
-
-    def close(self) -> list[Seen]:
-        """Close the open window and judge it."""
-        judged = self._rows
-        self.begin()
-        self._judged = judged
-        p_value = self._detector.judge(judged).p_value
+    def close(self, rows: Floats) -> list[Seen]:
+        """Judge the rows of a window, a column for each feature."""
+        self._judged = rows[:: max(1, -(-len(rows) // ROWS_JUDGED))]
+        p_value = self._detector.judge(self._judged).p_value
         return [Seen(self.subject, 0, float(e_values(p_value, self._least)), p_value, 1)]
 
     def show(self, seen: Seen) -> Shown:
@@ -233,16 +208,13 @@ class Joint:
         )
 
     def saved(self) -> dict[str, Any]:
-        """The rows that it keeps, as plain data: float64, little-endian, base64."""
-        content = base64.b64encode(self._rows.astype("<f8").tobytes()).decode()
-        return {"number": self._number, "stride": self._stride, "rows": content}
+        """Nothing: each window is judged by itself."""
+        return {}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what was saved."""
+        assert not saved, "nothing is remembered"
         self.begin()
-        self._number, self._stride = int(saved["number"]), int(saved["stride"])
-        rows = np.frombuffer(base64.b64decode(saved["rows"]), "<f8").astype(float)
-        self._rows = rows.reshape(-1, len(self.names))
 
 
 def _plain(window: tuple[list[Any], Sums]) -> dict[str, Any]:

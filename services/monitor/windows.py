@@ -2,7 +2,8 @@
 
 1. Event rows are cut into windows by ``monitors.windows``, in the order of the log. A window ends before the first row
    whose event time is ``window_s`` or more after that of its first row, once it has ``rows_min`` rows, or with its
-   ``rows_max``-th row. A late row belongs to the window in which it comes.
+   ``rows_max``-th row. A late row belongs to the window in which it comes. Of a long window a part of the rows is kept
+   and compared, spread over it (``window_sample.py``): the cost is that of windows, hardly that of rows.
 2. Each feature is compared with that of the training rows, predictions and scores of the champion with those of the
    hold-out rows (the training rows are known to the model, and its answers to them are better than they should be).
    A feature of few values (``detect.tables.values_of``) is judged by the detectors of categories, others by those of
@@ -27,11 +28,13 @@ from millrace.contracts.profile import Profile
 from services.monitor.detect import WINDOW_DETECTORS, Change, Counted
 from services.monitor.detect.tables import values_of
 from services.monitor.frames import Floats, Ints, Rows
-from services.monitor.window_evidence import SCALES, least_p_value, named, needed
+from services.monitor.window_evidence import JUDGED, SCALES, least_p_value, named, needed
+from services.monitor.window_sample import Sample
 from services.monitor.window_streams import Column, Joint, Seen
 
 COOL_DOWN_WINDOWS = 20
 FEATURES, PREDICTION = "features", "prediction"
+FEATURE, SCORE = "feature:", "score:"
 TWO_CLASSES = 2
 
 
@@ -43,7 +46,8 @@ class WindowDrift:
         subject: ``feature:<name>``, ``features`` (all together), ``prediction`` or ``score:<class index>``.
         detector: name of the strongest one.
         row: place in the given rows of the row that ended the window.
-        change: means (missing rate: shares of missing rows; ``features``: means of the classifier's score) and rows.
+        change: means (missing rate: shares of missing rows; ``features``: means of the classifier's score) and rows
+            that were compared.
         parameters: of the detector, and of the decision: windows pooled, streams, the joint evidence and what it needs.
         statistic: of the detector.
         threshold: what the statistic would have to pass to be a warning by itself.
@@ -118,12 +122,13 @@ class WindowWatch:
             return []
         events = np.flatnonzero(~rows.is_label)
         times, found, begin = rows.times_ms[events], [], 0
-        columns = self._columns(rows, values, scores, events)
+        columns = self._columns(rows, values, scores)
         while begin < len(events):
             if not self._rows:
                 self._starts.append((int(rows.offsets[events[begin]]), int(times[begin])))
             end, closing = self._end(times, begin)
-            self._count(columns, begin, end)
+            self._sample.take(columns, events[begin:end])
+            self._rows += end - begin
             if closing is not None:
                 found += self._close(int(events[closing]))
             begin = end
@@ -135,6 +140,7 @@ class WindowWatch:
             "version": self._version,
             "run_id": self._run_id,
             "rows": self._rows,
+            "sample": self._sample.saved(),
             "starts": [list(start) for start in self._starts],
             "quiet": {subject: list(quiet) for subject, quiet in self._quiet.items()},
             "watched": {watched.subject: watched.saved() for watched in self._watched},
@@ -149,6 +155,7 @@ class WindowWatch:
         if self._run_id != saved["run_id"]:
             return
         self._rows = int(saved["rows"])
+        self._sample.restore(saved["sample"])
         self._starts.extend((int(offset), int(time_ms)) for offset, time_ms in saved["starts"])
         self._quiet = {subject: (int(left), int(length)) for subject, (left, length) in saved["quiet"].items()}
         for watched in self._watched:
@@ -158,6 +165,8 @@ class WindowWatch:
     def _clear(self, watched: list[Column | Joint]) -> None:
         self._watched = watched
         self._streams = sum(len(each.detectors) if isinstance(each, Column) else 1 for each in watched)
+        self._names = _columns_of(watched)
+        self._sample = Sample(len(self._names))
         self._rows = 0
         self._starts: deque[tuple[int, int]] = deque(maxlen=SCALES[-1])
         self._quiet = {}
@@ -165,11 +174,11 @@ class WindowWatch:
     def _prepared(self, profile: Profile) -> list[Column | Joint]:
         """The subjects with their detectors, which know the number of them all."""
         names = [name for name in profile.features if not self._features or name in self._features]
-        columns = {f"feature:{name}": profile.features[name] for name in names}
+        columns = {f"{FEATURE}{name}": profile.features[name] for name in names}
         columns[PREDICTION] = profile.holdout_values
         first = 1 if (self._classes or profile.holdout_scores.shape[1]) == TWO_CLASSES else 0
         for index in range(first, profile.holdout_scores.shape[1]):
-            columns[f"score:{index}"] = profile.holdout_scores[:, index]
+            columns[f"{SCORE}{index}"] = profile.holdout_scores[:, index]
         judges = {name: self._judges(name, column) for name, column in columns.items() if np.isfinite(column).any()}
         judges = {name: makes for name, makes in judges.items() if makes}
         joint = "domain_classifier" in self._policy.detectors and len(names) > 1
@@ -181,7 +190,7 @@ class WindowWatch:
         ]
         if joint:
             features = {name: profile.features[name] for name in names}
-            watched.append(Joint(FEATURES, features, level=len(SCALES) * least, least=least))
+            watched.append(Joint(FEATURES, features, level=JUDGED * least, least=least))
         return watched
 
     def _judges(self, subject: str, reference: Floats) -> list[Any]:
@@ -194,20 +203,15 @@ class WindowWatch:
             for make in makes
             if issubclass(make, Counted)
             and make.kind in {kind, "both"}
-            and (make.name != "missing_rate" or subject.startswith("feature:"))
+            and (make.name != "missing_rate" or subject.startswith(FEATURE))
         ]
 
-    def _columns(self, rows: Rows, values: Floats, scores: Floats, events: Ints) -> dict[str, Floats]:
-        """A column for each subject, and for all features together a table."""
-        columns = {f"feature:{name}": column[events] for name, column in rows.features.items()}
-        columns[PREDICTION] = values[events]
-        columns |= {f"score:{index}": scores[events, index] for index in range(scores.shape[1])}
-        lacking = np.full(len(events), np.nan)
-        for watched in self._watched:
-            if isinstance(watched, Joint):
-                given = [columns.get(f"feature:{name}", lacking) for name in watched.names]
-                columns[FEATURES] = np.column_stack(given)
-        return columns
+    def _columns(self, rows: Rows, values: Floats, scores: Floats) -> list[Floats | None]:
+        """What the sample takes its rows from; None is a column that these rows have not."""
+        columns = {f"{FEATURE}{name}": column for name, column in rows.features.items()}
+        columns[PREDICTION] = values
+        columns |= {f"{SCORE}{index}": column for index, column in enumerate(scores.T)}
+        return [columns.get(name) for name in self._names]
 
     def _end(self, times: Ints, begin: int) -> tuple[int, int | None]:
         """Where the rows of the open window end, and which row ends it, if one does."""
@@ -218,16 +222,11 @@ class WindowWatch:
             return earliest + int(late[0]), earliest + int(late[0])
         return (full, full - 1) if full <= len(times) else (len(times), None)
 
-    def _count(self, columns: Mapping[str, Floats], begin: int, end: int) -> None:
-        for watched in self._watched:
-            if watched.subject in columns and end > begin:
-                watched.take(columns[watched.subject][begin:end])
-        self._rows += end - begin
-
     def _close(self, row: int) -> list[WindowDrift]:
         """End the window and judge what it showed."""
+        streams = [seen for watched in self._watched for seen in self._seen(watched)]
         self._rows = 0
-        streams = [seen for watched in self._watched for seen in watched.close()]
+        self._sample.begin()
         evidence = np.array([0.0 if self._quiet.get(seen.subject, (0, 0))[0] else seen.e_value for seen in streams])
         self._quiet = {subject: (max(left - 1, 0), length) for subject, (left, length) in self._quiet.items()}
         joint = float(evidence.mean())
@@ -243,6 +242,12 @@ class WindowWatch:
             for watched in self._watched
             if watched.subject in best
         ]
+
+    def _seen(self, watched: Column | Joint) -> list[Seen]:
+        """What the kept rows of the window show of one subject."""
+        if isinstance(watched, Joint):
+            return watched.close(self._sample.table([self._names[f"{FEATURE}{name}"] for name in watched.names]))
+        return watched.close(self._sample.column(self._names[watched.subject]))
 
     def _told(self, watched: Column | Joint, seen: Seen, joint: float, row: int) -> WindowDrift:
         """The finding; its subject is quiet from here on."""
@@ -276,3 +281,12 @@ class WindowWatch:
             since_offset=offset,
             message=f"{seen.subject} differs from what version {self._version} was trained on: {shown.words}",
         )
+
+
+def _columns_of(watched: Sequence[Column | Joint]) -> dict[str, int]:
+    """The columns that these look at, each with its place in the sample."""
+    names: dict[str, None] = {}
+    for each in watched:
+        own = [f"{FEATURE}{name}" for name in each.names] if isinstance(each, Joint) else [each.subject]
+        names |= dict.fromkeys(own)
+    return {name: place for place, name in enumerate(names)}
