@@ -64,7 +64,8 @@ class Windows(Section):
     """The comparison of the rows in windows of event time with the rows that the champion was trained on.
 
     A window ends when ``window_s`` of event time have passed and it has at least ``rows_min`` rows, or when it has
-    ``rows_max``. Of a long one some 4,000 rows are compared, spread over it. ``detectors`` names those that judge it, each in a file of its own in ``services/monitor/detect/``.
+    ``rows_max``. Of one with more than 4,096 a part is compared, spread over the window. ``detectors`` names those that
+    judge it, each in a file of its own in ``services/monitor/detect/``.
     ``false_alarm_windows`` is how many windows pass on average, at least, between two false warnings of one model,
     over all its features together.
     """

@@ -12,15 +12,16 @@ profiles of 2,000 rows, ten features that never change, windows of 5,000 rows, a
 2. A p-value becomes an e-value: a number whose mean without a change is at most 1 (``e_values``).
 3. The evidence of a stream at a window is the sum of the e-values of its pools that are due, over how many are due on
    average, ``1 + 1/2 + 1/4 + 1/8 + 1/16`` (``JUDGED``). The evidence of the window is the mean over all streams.
-4. It is a warning if that is at least ``2 * false_alarm_windows``. By Markov's inequality that happens at a window with
-   a probability of at most the mean of its evidence over that. Within the first ``t`` windows at most ``t / s`` pools of
-   ``s`` windows are due (fewer where a stream forgot its windows), so the means of their evidence add up to at most
-   ``t``, whatever the dependence between features, detectors, scores, pools and windows, and the probability of a
-   warning among them is at most ``t / (2 * false_alarm_windows)``. So the mean number of windows to a false warning is
-   at least ``false_alarm_windows``: the sum over t of ``1 - t / (2 * false_alarm_windows)``, as far as it is positive.
+4. It is a warning if that is at least ``2 * false_alarm_windows``. By Markov's inequality the probability of that is at
+   most the mean of the window's evidence, without a change, over ``2 * false_alarm_windows``. Within the first ``t``
+   windows at most ``t / s`` pools of ``s`` windows are due (fewer where a stream forgot its own), so these means add
+   up to at most ``t``, whatever the dependence between features, detectors, scores, pools and windows. A warning among
+   them has a probability of at most ``t / (2 * false_alarm_windows)``. So the mean number of windows to a false warning
+   is at least ``false_alarm_windows``: the sum over t of ``1 - t / (2 * false_alarm_windows)`` where it is positive.
 
-If each pool were judged at each window, overlapping ones again and again, each e-value would have to be divided by 5
-in place of ``JUDGED``: the same promise, for more work and less power. A pool may be told up to ``s - 1`` windows later.
+If each pool were judged at each window, overlapping ones again and again, each e-value would have to be divided by 5 in
+place of ``JUDGED``: the same promise for more work and less power. A pool of ``s`` may come up to ``s - 1`` windows
+later than it could then.
 
 References:
     V. Vovk, R. Wang: E-values: Calibration, Combination and Applications. Annals of Statistics 49 (3), 2021.

@@ -15,8 +15,7 @@ from millrace.contracts.monitor_policy import Windows
 from millrace.contracts.profile import Profile
 from services.monitor.detect.ks import KolmogorovSmirnov
 from services.monitor.frames import Rows
-from services.monitor.window_evidence import e_values, least_p_value, named, needed
-from services.monitor.window_streams import ROWS_KEPT, Joint
+from services.monitor.window_evidence import JUDGED, SCALES, due, e_values, least_p_value, named, needed
 from services.monitor.windows import COOL_DOWN_WINDOWS, WindowDrift, WindowWatch
 
 Floats = npt.NDArray[np.float64]
@@ -338,7 +337,7 @@ def test_e_values_have_a_mean_of_one_without_a_change() -> None:
     integral = least * e_values(least, least) + float(np.trapezoid(e_values(grid, least), grid))
 
     assert integral == pytest.approx(1, abs=1e-3)
-    assert float(e_values(least, least)) / (5 * 7) == pytest.approx(needed(1000), rel=1e-3)
+    assert float(e_values(least, least)) / (JUDGED * 7) == pytest.approx(needed(1000), rel=1e-3)
 
 
 def test_the_strongest_stream_is_always_named() -> None:
@@ -346,17 +345,11 @@ def test_the_strongest_stream_is_always_named() -> None:
     assert named(np.array([3.0, 5.0, 1.0])) == [1]
 
 
-@pytest.mark.parametrize("cut", [1, 7, 1999, 2000, 2001, 5000, 20_000])
-def test_of_a_long_window_rows_all_over_it_are_kept(cut: int) -> None:
-    """Every second, fourth, eighth row, whatever the frames; never more than there is room for."""
-    features = {name: np.random.default_rng(1).normal(size=100) for name in ("a", "b")}
-    joint = Joint("features", features, level=0.01, least=1e-6)
-    rows = np.column_stack([np.arange(20_000.0), np.zeros(20_000)])
-
-    for begin in range(0, 20_000 if cut > 1 else 50, cut):
-        joint.take(rows[begin : begin + cut])
-
-    kept = joint._rows[:, 0]
-    steps = set(np.diff(kept).tolist())
-    assert len(kept) < ROWS_KEPT
-    assert steps == ({1.0} if cut == 1 else {16.0})
+def test_pools_are_judged_as_often_as_the_promise_counts() -> None:
+    """Up to no window have more pools of a size been due than fit into the windows until then."""
+    counts = dict.fromkeys(SCALES, 0)
+    for number in range(1, 100):
+        for scale in due(number):
+            counts[scale] += 1
+        assert all(counts[scale] == number // scale for scale in SCALES)
+        assert sum(counts.values()) <= JUDGED * number
