@@ -62,10 +62,11 @@ class Control:
         self._classes: Mapping[str, type[ControlEvent]] = {
             topic_name(topics.RETRAIN_REQUESTS, context.project): RetrainModel,
             topic_name(topics.TRAINING_RUNS, context.project): TrainingRunChanged,
-            topic_name(topics.TRAINING_PROFILES, context.project): TrainingProfileRecorded,
             topic_name(topics.MODEL_VERSIONS, context.project): ModelVersionChanged,
             topic_name(topics.DEPLOYMENTS, context.project): DeploymentDecided,
             topic_name(topics.DRIFT_EVENTS, context.project): DriftDetected,
+            # the last: so that a process that begins knows the champion before it lets go of profiles
+            topic_name(topics.TRAINING_PROFILES, context.project): TrainingProfileRecorded,
         }
         self._next: dict[str, int] = {}
 
@@ -139,7 +140,11 @@ async def published_until(context: Context, partition: int) -> int:
         bounds = await context.transport.bounds(topic, 0)
         async for records in context.transport.read(topic, 0, bounds.begin, bounds.end):
             for record in records:
-                event = await context.codec.decode(kind, record.value)
+                try:
+                    event = await context.codec.decode(kind, record.value)
+                except ContractError as error:  # nobody's finding: of it alone nothing is known
+                    log.error("finding left out", topic=topic, offset=record.offset, error=str(error))  # noqa: TRY400  # the message is enough
+                    continue
                 if (event.model, event.partition) == (context.project.model, partition):
                     until = max(until, _end(event))
     return until

@@ -38,6 +38,7 @@ TRAIL_ROWS = 2_000  # newest rows that date a change and give its histograms: 16
 EVIDENCE_MAX = 20  # drifts that stand beside an alarm, the newest
 NOBODY = 0  # stands for the champion before there is one
 SERVED_MAX = 64  # champions that may be offered back
+LARGEST = 1e100  # larger numbers are not told apart, as in the evidence of rollouts
 
 
 class Drifts:
@@ -74,8 +75,10 @@ class Drifts:
     def take(self, rows: Rows, joined: Joined, champion: int) -> list[Drift | Measured | Uncompared]:
         """Take rows of one champion, and what their labels complete. Returns what they showed, in samples order."""
         said = self._begin(rows, champion)
+        rows = replace(rows, features={name: _bounded(column) for name, column in rows.features.items()})
         events = np.flatnonzero(~rows.is_label)
         values, scores = _said(rows, champion)
+        values, scores = _bounded(values), _bounded(scores)
         drifts = self._input_drifts(rows, events, values, scores)
         drifts += self._window_drifts(rows, values, scores)
         estimated, measured = self._estimates(rows, events, joined, values, scores)
@@ -149,7 +152,7 @@ class Drifts:
         """What the champion's error shows: alarms, and warnings of further detectors on it."""
         values = joined.champion_values()
         own = np.isfinite(values) & (joined.champions == self._champion)
-        raw = errors(self._policy.task, values, joined.labels)
+        raw = _bounded(errors(self._policy.task, _bounded(values), _bounded(joined.labels)))
         drifts = []
         for place, alarm in self._error.take(raw, own, joined.times_ms, joined.offsets):
             drift = of_alarm(alarm, ERROR, self._at(joined, place))
@@ -230,6 +233,13 @@ def _said(rows: Rows, champion: int) -> tuple[Floats, Floats]:
     for which, given in ((answers, rows.scores), (beside, rows.other_scores)):
         scores[which, : given.shape[1]] = given[which]
     return values, scores
+
+
+def _bounded(column: Floats) -> Floats:
+    """The numbers, none so large that sums and squares of many are no numbers; what is missing stays missing."""
+    if not (np.abs(column) > LARGEST).any():
+        return column
+    return np.where(np.isfinite(column), np.clip(column, -LARGEST, LARGEST), column)
 
 
 def _code_columns(codes: Codes) -> dict[str, Floats]:

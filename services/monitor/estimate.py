@@ -63,6 +63,7 @@ class Calibration:
         """For each prediction its expected error and log loss with their variances; NaN where there is no score."""
         top = _top(values, scores)
         right = np.where(np.isfinite(top), np.interp(top, self.scores, self.shares), np.nan)
+        scores = np.where(np.isfinite(scores), np.clip(scores, 0.0, 1.0), np.nan)
         losses = -np.log(np.clip(scores, SMALLEST_SCORE, 1 - SMALLEST_SCORE))
         rest = np.maximum(1 - top, SMALLEST_SCORE)
         weights = scores * ((1 - right) / rest)[:, np.newaxis]
@@ -167,8 +168,12 @@ class EstimateWatch:
         columns = self._window.newest(place, self._window_rows)
         times = self._window.times_ms(place)
         rows = len(times)
-        mean = {name: math.fsum(columns[name].tolist()) / rows for name in COLUMNS}
-        metrics = {"accuracy": 1 - mean["error"], "log_loss": mean["log_loss"]}
+        mean = {name: float(columns[name].sum()) / rows for name in COLUMNS}
+        metrics = {"accuracy": 1 - mean["error"]}
+        if math.isfinite(
+            mean["log_loss"] + mean["log_loss_variance"]
+        ):  # not where a row lacks the score of a class that was not answered
+            metrics["log_loss"] = mean["log_loss"]
         either = {
             "accuracy": NORMAL_95 * math.sqrt(mean["variance"] / rows),
             "log_loss": NORMAL_95 * math.sqrt(mean["log_loss_variance"] / rows),

@@ -150,8 +150,8 @@ class Join:
     def _take_slice(self, rows: Rows, lo: int, hi: int) -> Joined:
         events = lo + np.flatnonzero(rows.scored[lo:hi])
         labels = lo + np.flatnonzero(rows.is_label[lo:hi])
-        self._store(rows, events)
         event_ids, label_ids = _picked(rows.event_ids, events), _picked(rows.event_ids, labels)
+        self._store(rows, events, event_ids)
         usable = np.isfinite(rows.labels[labels])
         self.counts.unusable += int((~usable).sum())
         if self._all_new(event_ids):
@@ -168,7 +168,7 @@ class Join:
         corrections = self._joined(rows, labels[found[corrected]], numbers[found[corrected]])
         return Joined(**{**columns_of(joined), "corrections": corrections})
 
-    def _store(self, rows: Rows, events: Ints) -> None:
+    def _store(self, rows: Rows, events: Ints, ids: Sequence[str]) -> None:
         """Write the columns of the slice's predictions into the ring; the index makes them known."""
         places = (self._seen + np.arange(len(events))) % self._size
         columns = self._columns
@@ -184,7 +184,6 @@ class Join:
         if self._slicer.slices:
             columns["codes"][places] = self._slicer.codes(rows)[events]
         self._states[places] = WAITING
-        ids = _picked(rows.event_ids, events)
         at = self._seen % self._size
         self._ids[at : at + len(ids)] = ids[: self._size - at]
         if at + len(ids) > self._size:

@@ -65,7 +65,10 @@ class Partition:
         self.frames.clear()
 
     def restore(self, watch: Watch, saved: Saved) -> None:
-        """Begin with what was saved. Raises ``KeyError``, ``TypeError`` or ``ValueError`` if it is something else."""
+        """Begin with what was saved.
+
+        If it is something else that raises ``LookupError``, ``TypeError``, ``ValueError`` or ``AttributeError``.
+        """
         watch.restore(saved.content)
         alarm = None if saved.alarm is None else DRIFT.validate_python(saved.alarm)
         self.begin(watch, saved.until_offset)

@@ -68,7 +68,7 @@ class Restart:
     async def _restored(self, partition: Partition, saved: Saved, begin: int) -> bool:
         try:
             partition.restore(self._watch(), saved)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:  # whatever another form provokes
             log.warning("saved state left out", partition=partition.number, error=repr(error))
             self._unfit[partition.number] = saved.until_sample_offset
             return False

@@ -102,7 +102,7 @@ class StateTopic:
             if whole is not None:
                 try:
                     return _unpacked(whole)
-                except (ValueError, KeyError, zlib.error) as error:
+                except (ValueError, KeyError, TypeError, zlib.error) as error:
                     return f"the state until offset {whole[0].until_offset} cannot be read: {error}"
             if start == bounds.begin:
                 break

@@ -241,6 +241,8 @@ class MonitorService:
         alarm, now_s = partition.alarm, self._context.clock.monotonic_s()
         if alarm is None or now_s < partition.ask_at_s:
             return
+        if partition.next_offset < partition.published:  # reading again: a newer alarm may have taken its place
+            return
         partition.ask_at_s = now_s + ASK_AGAIN_S
         request, settled = await self._asks(partition, alarm)
         if settled:

@@ -89,8 +89,9 @@ def evolve(state: State, event: Event) -> State:
 def _asked(state: State, event: RetrainModel | DriftDetected) -> State:
     if isinstance(event, RetrainModel):
         return replace(state, requests={**state.requests, event.request_id: event})
-    alarms = {event.drift_id: event.time_ms} if event.severity == "ALARM" else {}
-    return replace(state, alarms={**state.alarms, **alarms})
+    if event.severity != "ALARM":
+        return state
+    return replace(state, alarms={**state.alarms, event.drift_id: event.time_ms})
 
 
 def _run(state: State, event: TrainingRunChanged) -> State:

@@ -20,7 +20,7 @@ from services.monitor.detect import Change, Detector
 from services.monitor.evidence import ERROR
 from services.monitor.frames import Floats, Ints
 from services.monitor.policy import Policy
-from services.monitor.slices import NO_PART, Codes
+from services.monitor.slices import NO_PART, Codes, edges_of, names_of
 from services.monitor.trail import Only
 
 PREDICTION = "prediction"
@@ -64,7 +64,7 @@ class Series:
     def take(self, values: Floats) -> list[tuple[int, Change]]:
         """Take the next rows. Returns the changes that count, with their place in ``values``."""
         counted = []
-        for place, change in self.detector.feed(values):
+        for place, change in self.detector.feed(_taken(self.detector, values)):
             number = self._rows + place
             if number >= self._quiet_until:
                 self._quiet_until = number + self._cool_down
@@ -101,9 +101,12 @@ class Watching:
         if policy.features:
             self._watched.insert(0, ("", Watched(on="features", detector="adwin")))
         self._series: dict[tuple[str, str, str], Series] = {}  # by origin, subject and slice
+        declared = ((each, edges_of(each, None)) for each in policy.slices)
+        self._lasting = {"", *(name for each, edges in declared if edges is not None for name in names_of(each, edges))}
 
     def begin(self) -> None:
-        """Another version has become champion."""
+        """Another version has become champion. Parts that its training rows make anew are others: theirs are let go."""
+        self._series = {key: series for key, series in self._series.items() if key[2] in self._lasting}
         for (_, subject, _), series in self._series.items():
             if not subject.startswith(FEATURE):
                 series.begin()
@@ -154,6 +157,13 @@ class Watching:
         for origin, subject, part, content in saved:
             series = self._series[origin, subject, part] = self._new(origin, watched[origin])
             series.restore(content)
+
+
+def _taken(detector: Detector, values: Floats) -> Floats:
+    """The numbers as the detector takes them: a score is what the model says, and may be a rounding above 1."""
+    if detector.takes == "numbers":
+        return values
+    return np.where(np.isfinite(values), np.clip(values, 0.0, 1.0), np.nan)
 
 
 def _named(watched: Watched, subject: str) -> bool:

@@ -60,7 +60,7 @@ def least_p_value(streams: int, false_alarm_windows: float) -> float:
     """The p-value below which a single pool of one stream is a warning alone. Smaller ones are no better.
 
     >>> f"{least_p_value(streams=50, false_alarm_windows=10_000):.0e}"
-    '1e-08'
+    '3e-08'
     """
     alone, least = needed(false_alarm_windows) * JUDGED * streams, 1e-9
     for _ in range(20):  # converges to seven digits in five steps

@@ -66,7 +66,8 @@ class DomainClassifier(WindowDetector):
         wide = self._widened(rows)
         dealt = np.random.default_rng(seed).permutation(len(wide))
         self._halves = [wide[dealt[::FOLDS]], wide[dealt[1::FOLDS]]]
-        self._moments = [_moments(half) for half in self._halves]
+        with _one_thread():
+            self._moments = [_moments(half) for half in self._halves]
 
     @property
     def parameters(self) -> Mapping[str, float]:
@@ -112,9 +113,7 @@ class DomainClassifier(WindowDetector):
         wide = self._widened(np.asarray(values, float))
         window, folds = [wide[::FOLDS], wide[1::FOLDS]], []
         for here, other in ((0, 1), (1, 0)):
-            with _threads().limit(
-                limits=1
-            ):  # for so small matrices more of them wait for each other, ten times as long
+            with _one_thread():
                 weights = _discriminant(self._moments[other], len(self._halves[other]), window[other])
             before, after = self._halves[here] @ weights, window[here] @ weights
             centre, unit = before.mean(), before.std() or 1.0
@@ -143,6 +142,11 @@ class DomainClassifier(WindowDetector):
 def _threads() -> Any:
     """The thread pools of the libraries that multiply matrices."""
     return ThreadpoolController()
+
+
+def _one_thread() -> Any:
+    """For so small matrices more threads wait for each other, ten times as long."""
+    return _threads().limit(limits=1)
 
 
 def _moments(rows: Floats) -> tuple[Floats, Floats]:

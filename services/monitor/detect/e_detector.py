@@ -13,7 +13,7 @@ from services.monitor.detect.by_river import whole
 RISES = 0.15 * 1.5 ** np.arange(10)  # of the log-odds of the loss: from 2 % to 2.3 % up to 87 %
 FALLS = np.array([-0.3, -0.8, -2.0])
 FALLS_SHARE = 0.1  # of the stakes: a fall asks for nothing, it only lets the detector begin anew
-ROWS_AT_ONCE = 4_096  # of a long array: bounds memory, and what is computed in vain when a change ends a stretch
+ROWS_AT_ONCE = 1_024  # of a long array: stays in the cache, and bounds what is in vain when a change ends a stretch
 SPELL_ROWS = 64  # settled in one formula; no product of so many gains leaves the range of floats
 
 STAKES = np.concatenate(
@@ -167,11 +167,11 @@ class EDetector(Detector):
         """
         total = np.add.accumulate(np.concatenate(([self._total], losses)))
         rows = self._played + np.arange(len(losses) + 1)
-        odds = 1 + ((total[:-1] + 0.5) / (rows[:-1] + 1))[:, np.newaxis] * BETS
-        gains = (1 + losses[:, np.newaxis] * BETS) / odds
+        bets = BETS[:, np.newaxis]  # a line for each bet: columns would be a third slower
+        gains = (1 + bets * losses) / (1 + bets * ((total[:-1] + 0.5) / (rows[:-1] + 1)))
         first = int(np.searchsorted(rows[:-1], self._parameters["baseline_rows"]))
         end, reached = self._settle(gains, first)
-        self._remember(gains[first:end], rows[first:], total[first:])
+        self._remember(gains[:, first:end], rows[first:], total[first:])
         self._played, self._total = int(rows[end]), float(total[end])
         return reached
 
@@ -181,35 +181,51 @@ class EDetector(Detector):
         Within a spell ``R_t = P_t (R_0 + sum of 1 / P_k, k < t)`` for each stake, where ``P_t`` is the product of the
         gains. The bank holds ``R_0``, ``P_t`` and that sum.
         """
-        limit = self._parameters["false_alarm_rows"]
-        while at < len(gains):
-            begun, product, paid = self._bank
-            spell = gains[at : at + SPELL_ROWS - self._spell]
-            products = np.multiply.accumulate(np.concatenate((product[np.newaxis], spell)))
-            sums = np.add.accumulate(np.concatenate((paid[np.newaxis], 1 / products[:-1])))
-            capitals = products[1:] * (begun + STAKES * sums[1:])
-            reached = np.flatnonzero(capitals.sum(axis=1) >= limit)
-            if len(reached):
-                self._capital = capitals[reached[0]]
-                return at + int(reached[0]) + 1, True
-            at += len(spell)
-            self._spell += len(spell)
-            self._capital = capitals[-1]
-            self._bank = np.stack([begun, products[-1], sums[-1]])
-            if self._spell == SPELL_ROWS:
-                self._spell = 0
-                self._bank = np.stack([self._capital, np.ones(len(BETS)), np.zeros(len(BETS))])
-        return len(gains), False
+        end = gains.shape[1]
+        while at < end:
+            whole_spells = 0 if self._spell else (end - at) // SPELL_ROWS
+            rows = whole_spells * SPELL_ROWS or min(SPELL_ROWS - self._spell, end - at)
+            spells = gains[:, at : at + rows].reshape(len(BETS), whole_spells or 1, -1)
+            reached = self._settle_spells(spells)
+            if reached is not None:
+                return at + reached, True
+            at += rows
+        return end, False
+
+    def _settle_spells(self, spells: Floats) -> int | None:
+        """Whole spells, or a part of one. Returns how many rows it took to reach the limit, if it was reached."""
+        begun, product, paid = self._bank
+        bets, count, rows = spells.shape  # more than one, and the bank begins a spell: its product is 1, its sum 0
+        products = np.multiply.accumulate(_after(product, spells), axis=2)
+        sums = np.add.accumulate(_after(paid, 1 / products[:, :, :-1]), axis=2)
+        banks = np.empty((bets, count))
+        with np.errstate(over="ignore", invalid="ignore"):  # far behind the row that reaches the limit, in vain
+            for spell in range(count):  # each begins with what the one before ends with
+                banks[:, spell] = begun
+                begun = products[:, spell, -1] * (begun + STAKES * sums[:, spell, -1])
+            own = banks[:, :, np.newaxis] + STAKES[:, np.newaxis, np.newaxis] * sums[:, :, 1:]
+            capitals = (products[:, :, 1:] * own).reshape(bets, -1)
+        reached = np.flatnonzero(capitals.sum(axis=0) >= self._parameters["false_alarm_rows"])
+        if len(reached):
+            self._capital = capitals[:, reached[0]].copy()
+            return int(reached[0]) + 1
+        self._capital = capitals[:, -1].copy()
+        self._spell = (self._spell + rows) % SPELL_ROWS
+        self._bank = np.stack([banks[:, -1], products[:, -1, -1], sums[:, -1, -1]])
+        if not self._spell:
+            self._bank = np.stack([self._capital, np.ones(bets), np.zeros(bets)])
+        return None
 
     def _remember(self, gains: Floats, rows: npt.NDArray[np.int64], total: Floats) -> None:
         """Where a player of each bet would best have begun: at the newest lowest point of the gains."""
-        if not len(gains):
+        count = gains.shape[1]
+        if not count:
             return
-        gained = np.add.accumulate(np.concatenate((self._gained[np.newaxis], np.log(gains))))
-        at = len(gains) - np.argmin(gained[::-1], axis=0)
-        lowest = np.stack([gained[at, np.arange(len(BETS))], rows[at], total[at]])
+        gained = np.add.accumulate(np.concatenate((self._gained[:, np.newaxis], np.log(gains)), axis=1), axis=1)
+        at = count - np.argmin(gained[:, ::-1], axis=1)
+        lowest = np.stack([gained[np.arange(len(BETS)), at], rows[at], total[at]])
         self._lowest = np.where(lowest[0] <= self._lowest[0], lowest, self._lowest)
-        self._gained = gained[-1]
+        self._gained = gained[:, -1].copy()
 
     def _change(self) -> Change | None:
         """What to say of a limit that was reached; the bets begin anew in any case."""
@@ -233,6 +249,14 @@ class EDetector(Detector):
         self._earlier_rows, self._earlier_total = self.rows, self._earlier_total + self._total
         self._begin_bets()
         return None
+
+
+def _after(first: Floats, spells: Floats) -> Floats:
+    """Each spell with a row before it."""
+    bets, count, rows = spells.shape
+    held = np.empty((bets, count, rows + 1))
+    held[:, :, 0], held[:, :, 1:] = first[:, np.newaxis], spells
+    return held
 
 
 def _refuse(losses: Floats) -> None:
