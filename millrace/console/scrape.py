@@ -30,7 +30,7 @@ def figures(text: str) -> Figures:
     """The figures in a /metrics page.
 
     >>> figures('millrace_lag_records{topic="a"} 2').lag_records
-    2.0
+    2
     """
     series = _series(text)
     records = {

@@ -28,6 +28,13 @@ class ErrorDetector(Section):
     detector: ErrorDetectorName = "e_detector"
     parameters: dict[str, float] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _finite(self) -> "ErrorDetector":
+        if not all(map(math.isfinite, self.parameters.values())):
+            msg = f"monitors.error: the parameters must be finite numbers, got {self.parameters}"
+            raise ValueError(msg)
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
@@ -140,7 +147,7 @@ class Monitors(Section):
     warm_up_rows: int = Field(200, ge=0)
     persisting: Persisting | None = Persisting()
     open_s: float = Field(86_400, gt=0)
-    metrics_window_rows: int = Field(500, ge=10)
+    metrics_window_rows: int = Field(500, ge=10, le=20_000)
     label_wait_rows: int = Field(200_000, ge=1_000)
     save_every_rows: int = Field(50_000, ge=100)
 
