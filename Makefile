@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-data demo-rollout test test-browser check sim bench bench-loop bench-drift bench-rollouts faults soak up lock clean
+.PHONY: help setup demo demo-data demo-rollout test test-browser check sim bench bench-loop bench-drift bench-monitor bench-rollouts faults soak up lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ bench-loop: $(READY) ## Accuracy of the loop beside river's forest, by replay on
 
 bench-drift: $(READY) ## How soon drift is found, and how often it cries wolf, beside bare detectors; writes reports/bench-drift.json
 	$(PY) -m benchmarks.drift $(ARGS)
+
+bench-monitor: $(READY) ## What the monitor costs beside serving, by the row; writes reports/monitor-throughput.json
+	$(PY) -m benchmarks.monitor_throughput --report reports $(ARGS)
 
 bench-rollouts: $(READY) ## Canary, A/B and bandit over thousands of seeds: how often they err; writes reports/bench-rollouts.json
 	$(PY) -m benchmarks.rollouts $(ARGS)

@@ -43,14 +43,14 @@ def classification(labels: Floats, values: Floats, scores: Floats, classes: int,
     return found
 
 
-def _where(defined: Any, measure: Callable[[npt.NDArray[np.int64]], dict[str, Estimate]]) -> dict[str, Estimate]:
+def _where(defined: Any, measure: Callable[[Any], dict[str, Estimate]]) -> dict[str, Estimate]:
     """What is measured of these windows, and NaN for the others: what one of them lacks takes nothing from another."""
     chosen = np.flatnonzero(defined)
     if not len(chosen):
         return {}
-    found = measure(chosen)
     if len(chosen) == len(defined):
-        return found
+        return measure(slice(None))  # nothing is copied
+    found = measure(chosen)
     spread = {name: [np.full(len(defined), np.nan) for _ in each] for name, each in found.items()}
     for name, each in found.items():
         for whole, part in zip(spread[name], each, strict=True):
