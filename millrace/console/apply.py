@@ -9,6 +9,7 @@ Rules:
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -40,6 +41,7 @@ from millrace.contracts.events import (
 )
 
 CHAMPION = "champion"
+OF_A_VERSION = re.compile(r"(?P<model>\S+) version \d+")
 
 
 class Row(NamedTuple):
@@ -70,9 +72,15 @@ def apply(connection: Connection, events: Sequence[tuple[int, Event]]) -> frozen
 
 
 def model_of(event: Event) -> str | None:
-    """The model that an event is about; None where it is about none."""
+    """The model that an event is about; None where it is about none.
+
+    An older audit record of the registry names its model only in its subject, ``<model> version N``. Any other subject
+    may be a stream, a place in a topic or a pseudonym: it is no model.
+    """
     model: str | None = getattr(event, "model", None)
-    return model or (event.subject.partition(" version ")[0] if isinstance(event, AuditRecorded) else None)
+    if model is None and isinstance(event, AuditRecorded) and (named := OF_A_VERSION.fullmatch(event.subject)):
+        return named["model"]
+    return model
 
 
 def group_key(alert: AlertRaised) -> str:
@@ -162,8 +170,8 @@ def _asked(offset: int, event: RetrainModel | ManageModel, kind: str, caused_by:
 
 def _audit(offset: int, event: AuditRecorded) -> Iterator[Row]:
     yield Row(tables.Audit, {
-        "audit_id": event.audit_id, "log_offset": offset, "model": model_of(event), "actor": event.actor,
-        "action": event.action, "outcome": event.outcome, "caused_by": event.caused_by,
+        "audit_id": event.audit_id, "log_offset": offset, "model": model_of(event) or event.subject,
+        "actor": event.actor, "action": event.action, "outcome": event.outcome, "caused_by": event.caused_by,
         "at_ms": event.recorded_at_ms, "body": event.model_dump_json(),
     })  # fmt: skip
 

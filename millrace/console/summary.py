@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from millrace.console.decisions import Decisions, lenient
 from millrace.console.quality import pooled
 from millrace.console.tables import Change, Deployment, Drift, Measured, Model, Quality, Run
+from millrace.console.wording import message_words
 from services.registry import spaces
 from services.registry.state import State
 
@@ -201,7 +202,7 @@ def _drift(body: str | None) -> dict[str, Any] | None:
     if body is None:
         return None
     event = json.loads(body)
-    return {key: event[key] for key in DRIFT}
+    return {key: event[key] for key in DRIFT} | {"message": message_words(event["message"], event["subject"])}
 
 
 def _waiting(state: State, decisions: Decisions, model: str) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from millrace.bus.deadletter import place_of, why
 from millrace.bus.types import Record
 from millrace.console.apply import model_of
+from millrace.console.wording import message_words, subject_words
 from millrace.contracts.events import (
     AlertHandled,
     AlertRaised,
@@ -102,7 +103,8 @@ def _metrics(event: ModelMetricsMeasured) -> Told:
 
 def _drift(event: DriftDetected) -> Told:
     return {"id": event.drift_id, "at_ms": event.detected_at_ms,
-            "summary": event.message or f"drift of {event.subject} ({event.detector})",
+            "summary": message_words(event.message, event.subject)
+            or f"drift of {subject_words(event.subject)} ({event.detector})",
             "href": page("models", event.model, "drifts", event.drift_id)}  # fmt: skip
 
 

@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
+from millrace.console.apply import model_of
 from millrace.console.queries import pages
-from millrace.console.tables import Audit
+from millrace.console.tables import Audit, Model
+from millrace.contracts.events import AuditRecorded
 from millrace.operating.letters import REPLAYED
 
 
@@ -36,4 +38,6 @@ def audits(
 def audit(row: Audit) -> dict[str, Any]:
     """One record."""
     event: dict[str, Any] = json.loads(row.body)
-    return {**event, "model": row.model}
+    session = object_session(row)
+    known = session is not None and session.get(Model, row.model) is not None
+    return {**event, "model": row.model if known else model_of(AuditRecorded.model_validate(event))}

@@ -11,6 +11,7 @@ from millrace.console.queries import pages
 from millrace.console.queries.deployments import deployment
 from millrace.console.queries.runs import lines
 from millrace.console.tables import Asked, Change, Deployment, Drift, Run
+from millrace.console.wording import message_words, odds, subject_words
 from services.registry.queries import NotKnownError
 
 FOLLOWED_MAX = 20  # runs that one request may have led to, as far as they are looked for
@@ -55,7 +56,23 @@ def drift_lines(session: Session, found: Iterable[Drift]) -> list[dict[str, Any]
 
 def _line(event: dict[str, Any], led: tuple[str, int | None] | None) -> dict[str, Any]:
     run_id, version = led or (None, None)
-    return {**{name: event[name] for name in LINE}, "led_to_run": run_id, "led_to_version": version}
+    said = message_words(event["message"], event["subject"])
+    return {
+        **{name: event[name] for name in LINE},
+        "message": said,
+        "distance": _distance(event),
+        "led_to_run": run_id,
+        "led_to_version": version,
+    }
+
+
+def _distance(event: dict[str, Any]) -> float | None:
+    """How far the two histograms are apart: 0 where they are alike, 1 where they have nothing in common."""
+    before, after = event["before_counts"], event["after_counts"]
+    if not sum(before) or not sum(after):
+        return None
+    pairs = zip(before, after, strict=True)
+    return float(sum(abs(old / sum(before) - new / sum(after)) for old, new in pairs)) / 2
 
 
 def _led(session: Session, ids: list[str]) -> dict[str, tuple[str, int | None]]:
@@ -115,9 +132,11 @@ def words(event: dict[str, Any], followed: dict[str, Any]) -> list[str]:
     """A drift told in sentences: what was noticed, how sure, what followed."""
     of = f" where {event['slice']}" if event["slice"] else ""
     against = "in the training rows" if event["compared_with"] == "training" else "before"
-    said = event["message"] or f"{event['detector']} noticed a change of {event['subject']}{of}"
+    subject = subject_words(event["subject"])
+    told = message_words(event["message"], event["subject"])
+    said = told or f"{event['detector']} noticed a change of {subject}{of}"
     moved = (
-        f"The mean of {event['subject']}{of} was {event['before']:.4g} {against} ({event['before_rows']:,} rows) "
+        f"The mean of {subject}{of} was {event['before']:.4g} {against} ({event['before_rows']:,} rows) "
         f"and is {event['after']:.4g} over the newest {event['after_rows']:,}."
     )
     found = [
@@ -137,7 +156,7 @@ def _how_sure(event: dict[str, Any]) -> list[str]:
     if event["p_value"] is not None:
         found.append(f"Without a change, one like it comes with probability {event['p_value']:.3g}.")
     if event["log_e_value"] is not None:
-        found.append(f"The evidence against no change is e^{event['log_e_value']:.3g} to 1.")
+        found.append(f"The evidence against no change is {odds(event['log_e_value'])}.")
     match event["confirmed_by"]:
         case "labels":
             found.append("Labels confirm it: the error of the version rose with it.")

@@ -14,13 +14,13 @@ import { markDrawer } from "../parts/mark_drawer.js";
 import { moved, movedData } from "../parts/moved.js";
 import { timeline } from "../parts/timeline.js";
 import { comparison, versions } from "../parts/versions.js";
-import { why } from "../parts/why.js";
+import { turns, why } from "../parts/why.js";
 
 const name = document.body.dataset.model;
 const base = `/api/models/${part(name)}`;
 const mine = (event) => !event.model || event.model === name;
 const FACTS = ["run", "version", "deployment", "serving", "drift", "request", "manage", "quality", "alert", "alert_action"];
-const shown = { axis: "event", metric: null, slice: "" };
+const shown = { axis: "event", metric: null, slice: "", turn: null };
 const picked = new Set();
 const order = {};
 let listed = [];
@@ -49,10 +49,13 @@ const facts = view($("#head"), {
 });
 
 const reason = view($("#why"), {
-  load: async () => ({ history: await get(`${base}/history`).catch(silent) }),
+  load: loadWhy,
   kinds: ["deployment", "version"],
   only: mine,
-  render: ({ history }) => (facts.data ? why(facts.data, history) : bones()),
+  render: (found) => {
+    patch($("#why-tools"), turnPicker(found));
+    return facts.data ? why(facts.data, { ...found, show: showDrift }) : bones();
+  },
 });
 
 view($("#moved"), {
@@ -63,7 +66,7 @@ view($("#moved"), {
 });
 
 const line = view($("#timeline"), {
-  load: () => get(`${base}/timeline`, shown),
+  load: () => get(`${base}/timeline`, { axis: shown.axis, metric: shown.metric, slice: shown.slice }),
   kinds: ["metrics", "run", "deployment", "drift", "request", "version", "quality", "alert"],
   only: mine,
   render: (data, own) => {
@@ -71,6 +74,27 @@ const line = view($("#timeline"), {
     timeline(own.holder, data, choose);
   },
 });
+
+/** The champion, or an earlier one that was chosen: what led to it, with the drift behind it. */
+async function loadWhy() {
+  const all = turns((await get(`${base}/deployments`, { limit: 500 })).deployments);
+  const turn = all.find((one) => one.at_ms === shown.turn) ?? all[0];
+  const history = await get(`${base}/history`, turn && turn !== all[0] ? { at: turn.at_ms } : {}).catch(silent);
+  const id = history?.served?.chain.find((one) => one.id?.startsWith("drift/"))?.id;
+  return { all, turn, history, drift: id ? await get(`${base}/drifts/${part(id)}`).catch(silent) : null };
+}
+
+function turnPicker({ all, turn }) {
+  if (all.length < 2) return [];
+  const text = (one, at) => `version ${one.version}${one.before ? ` after ${one.before}` : ""}${at ? "" : " (now)"}`;
+  return h("label", { key: `turns ${all[0].at_ms}` }, h("span", { class: "sr" }, "Which change"), h("select", {
+    id: "why-turn",
+    onchange: (event) => {
+      shown.turn = event.target.selectedIndex ? Number(event.target.value) : null;
+      reason.refresh();
+    },
+  }, all.map((one, at) => h("option", { value: one.at_ms, selected: one === turn }, text(one, at)))));
+}
 
 function silent(error) {
   if (error instanceof ApiError) return null;

@@ -54,7 +54,7 @@ function detector({ detector: name, parameters }) {
 /** An e-value as odds; its logarithm says little to anybody. */
 function eValue(log) {
   const tens = log / Math.LN10;
-  return tens > 6 ? `10${raised(Math.floor(tens))} to 1` : `${count(Math.round(Math.exp(log)))} to 1`;
+  return tens > 6 ? `about 10${raised(Math.floor(tens))} to 1` : `about ${count(Number(Math.exp(log).toPrecision(2)))} to 1`;
 }
 
 const raised = (number) => [...String(number)].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
@@ -78,6 +78,14 @@ function distribution(drift) {
 
 const sum = (list) => list.reduce((total, value) => total + value, 0) || 1;
 
+/** How high bars stand: over edges the area is the share, so that a wide bin does not look like much more than it holds. */
+export function heights(counts, bins, edges) {
+  const shares = counts.map((value) => value / sum(counts));
+  if (!edges) return shares;
+  const least = (bins.at(-1) - bins[0]) / 1000 || 1;
+  return shares.map((value, at) => value / Math.max(bins[at + 1] - bins[at], least));
+}
+
 /** Draw the chart of `evidence`, once it is in the page. */
 export async function drawEvidence(root, drift) {
   const holder = $("#distribution", root);
@@ -89,9 +97,9 @@ export async function drawEvidence(root, drift) {
     const x = edges ? before.map((_, at) => (bins[at] + bins[at + 1]) / 2) : categories;
     const width = edges ? before.map((_, at) => bins[at + 1] - bins[at]) : undefined;
     const bar = (counts, name, fill, line, pattern) => ({
-      type: "bar", x, width, y: counts.map((value) => value / sum(counts)), name,
+      type: "bar", x, width, y: heights(counts, bins, edges), customdata: counts.map((value) => value / sum(counts)), name,
       marker: { color: fill, line: { width: 1.5, color: line }, pattern },
-      hovertemplate: `${name}<br>%{x}: %{y:.1%}<extra></extra>`,
+      hovertemplate: `${name}<br>%{x}: %{customdata:.1%} of the rows<extra></extra>`,
     });
     return {
       traces: [
@@ -101,15 +109,22 @@ export async function drawEvidence(root, drift) {
       ],
       layout: {
         height: 250, barmode: edges ? "overlay" : "group", bargap: edges ? 0 : 0.2, margin: { l: 8, r: 8, t: 28, b: 34 },
-        xaxis: { automargin: true, showgrid: false }, yaxis: { tickformat: ".0%", automargin: true, nticks: 5, fixedrange: true },
+        xaxis: { automargin: true, showgrid: false }, yaxis: { tickformat: edges ? "" : ".0%", automargin: true, nticks: 5, fixedrange: true,
+          title: { text: edges ? "density" : "share of the rows", font: { size: 12, color: colour.soft } } },
       },
     };
   });
 }
 
+/** Findings by how far apart their two distributions are, the farthest first; each subject once. */
+export function furthest(drifts) {
+  const ordered = [...drifts].sort((a, b) => (b.distance ?? -1) - (a.distance ?? -1));
+  return ordered.filter((one, at) => ordered.findIndex((other) => other.subject === one.subject && other.slice === one.slice) === at);
+}
+
 function rests(drift) {
-  return h("section", {}, h("h3", {}, "It rests on"),
-    h("ul", { class: "plain-list" }, drift.rests_on.map((one) => h("li", {},
+  return h("section", {}, h("h3", {}, "It rests on, what moved most first"),
+    h("ul", { class: "plain-list" }, furthest(drift.rests_on).map((one) => h("li", {},
       h("a", { href: driftLink(drift.model, one.drift_id) }, subject(one.subject)),
       ` ${one.detector}: ${figure(one.before)} → ${figure(one.after)} `, when(one.detected_at_ms)))));
 }

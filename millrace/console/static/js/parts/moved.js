@@ -3,6 +3,7 @@ import { get, part } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { figure, when } from "../lib/format.js";
 import { empty } from "../lib/view.js";
+import { heights } from "./evidence.js";
 import { subject } from "./models.js";
 
 const SHOWN = 8;
@@ -36,13 +37,13 @@ export function moved(rows, choose) {
 function spark(found) {
   if (!found?.before_counts?.length) return h("span");
   const [width, height] = [96, 28];
-  const most = Math.max(...[found.before_counts, found.after_counts].flatMap((counts) => counts.map((value) => value / total(counts))));
-  const step = width / found.before_counts.length;
-  const top = (counts, value) => (height - 1 - ((height - 4) * value) / total(counts) / (most || 1)).toFixed(1);
-  const path = (counts) => counts.map((value, at) => `${at ? "L" : "M"}${(at * step).toFixed(1)} ${top(counts, value)} H${((at + 1) * step).toFixed(1)}`).join(" ");
+  const { bins, before_counts: old, after_counts: now } = found;
+  const edges = !found.categories?.length;
+  const most = Math.max(...heights(old, bins, edges), ...heights(now, bins, edges)) || 1;
+  const place = (at) => (width * (edges ? (bins[at] - bins[0]) / (bins.at(-1) - bins[0] || 1) : at / old.length)).toFixed(1);
+  const top = (value) => (height - 1 - ((height - 4) * value) / most).toFixed(1);
+  const path = (counts) => heights(counts, bins, edges).map((value, at) => `${at ? "L" : "M"}${place(at)} ${top(value)} H${place(at + 1)}`).join(" ");
   return h("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
-    h("path", { class: "after", d: `${path(found.after_counts)} V${height} H0 Z` }),
-    h("path", { class: "before", d: path(found.before_counts) }));
+    h("path", { class: "after", d: `${path(now)} V${height} H0 Z` }),
+    h("path", { class: "before", d: path(old) }));
 }
-
-const total = (counts) => counts.reduce((sum, value) => sum + value, 0) || 1;
