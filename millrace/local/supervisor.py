@@ -124,8 +124,15 @@ class Supervisor:
         self._watchers += [asyncio.create_task(self._watch(child)) for child in wave]
 
     async def wait(self) -> None:
-        """Return when stopped; raise what broke the supervision itself, such as an error in `on_change`."""
-        await asyncio.gather(*self._watchers)
+        """Return when stopped; raise what broke the supervision itself, such as an error in `on_change`.
+
+        Whoever is no longer interested may cancel it: the supervision goes on.
+        """
+        while watchers := [watcher for watcher in self._watchers if not watcher.done() or _broke(watcher)]:
+            done, _ = await asyncio.wait(watchers, return_when=asyncio.FIRST_COMPLETED)
+            for watcher in done:
+                if not watcher.cancelled():
+                    watcher.result()
 
     async def stop(self) -> None:
         """Stop all processes in reverse order. After it none runs, nor the reaper. May be called again."""
@@ -190,3 +197,8 @@ class Supervisor:
         )
         if self._on_change is not None:
             await self._on_change(change)
+
+
+def _broke(watcher: asyncio.Task[None]) -> bool:
+    """Whether the watching ended by an error of its own."""
+    return watcher.done() and not watcher.cancelled() and watcher.exception() is not None

@@ -113,6 +113,40 @@ async def test_a_process_that_ends_by_itself_is_started_again(tmp_path: Path) ->
         await until(lambda: any(change.state.restarts >= 2 for change in changes))
 
 
+async def test_the_supervision_goes_on_when_nobody_waits_any_more(tmp_path: Path) -> None:
+    """Who waited is cancelled; what is killed afterwards, even politely, is started again all the same."""
+    async with Supervisor(back_off=BackOff(first_s=0.01)) as supervisor:
+        await supervisor.start(worker(tmp_path, "one"), worker(tmp_path, "two"))
+        waiting = asyncio.create_task(supervisor.wait())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        before = {name: state.pid for name, state in supervisor.states().items()}
+        assert before["one"] is not None
+        psutil.Process(before["one"]).terminate()
+        await until(lambda: supervisor.states()["one"].restarts == 1 and supervisor.states()["one"].ready)
+
+        assert waiting.cancelled()
+        assert before["two"] == supervisor.states()["two"].pid
+        assert before["one"] != supervisor.states()["one"].pid
+
+
+async def test_waiting_raises_what_broke_the_supervision(tmp_path: Path) -> None:
+    """Such as an error of whoever is told of changes; also for one who begins to wait afterwards."""
+
+    async def fails(_change: Change) -> None:
+        raise LocalError("cannot be told")
+
+    async with Supervisor(back_off=BackOff(first_s=0.01), on_change=fails) as supervisor:
+        await supervisor.start(worker(tmp_path, "one"))
+        pid = supervisor.states()["one"].pid
+        assert pid is not None
+        psutil.Process(pid).kill()
+        for _ in range(2):
+            with pytest.raises(LocalError, match="cannot be told"):
+                await supervisor.wait()
+
+
 async def test_a_failing_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
     """A process that ends before it is ready: its last words and its exit code are in the error."""
 
