@@ -62,14 +62,15 @@ class BatchHistogram(Collector):
         Args:
             labels: in the order of the names.
             observed: the values.
-            weight: how many each of them stands for.
+            weight: how many each of them stands for; counts are rounded, so that readers who want whole numbers agree.
             traces: by place in ``observed``, the trace of those that have one. The newest of each bucket is shown.
             at_s: when they were observed, in seconds since 1970.
         """
         key = (labels,) if isinstance(labels, str) else labels
         observations = np.asarray(observed, dtype=np.float64)
         places = np.searchsorted(self._bounds, observations, side="left")  # a bucket includes its upper bound
-        counts = np.bincount(places, minlength=len(self._bounds) + 1) * weight
+        below = np.cumsum(np.bincount(places, minlength=len(self._bounds) + 1))
+        counts = np.diff(np.rint(below * weight), prepend=0.0)  # whole numbers, whose total is right
         with self._lock:
             self._counts[key] = self._counts.get(key, np.zeros_like(counts)) + counts
             self._sums[key] = self._sums.get(key, 0.0) + float(observations.sum()) * weight

@@ -66,3 +66,15 @@ def test_it_is_one_of_the_registrys_metrics():
 
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         Histogram("wait_seconds", "Again.", ["model"], registry=registry)
+
+
+@given(st.lists(st.floats(0, 20), min_size=1, max_size=64), st.integers(1, 5000))
+def test_a_sample_that_stands_for_many_counts_in_whole_numbers(observed: list[float], count: int) -> None:
+    """What the sample stands for is the total, and no bucket holds a part of an observation."""
+    histogram, registry = ours()
+    histogram.observe("a", observed, weight=count / len(observed))
+    buckets = [float(line.rpartition(" ")[2]) for line in exposed(registry) if line.startswith("wait_seconds_bucket")]
+
+    assert all(bucket.is_integer() for bucket in buckets)
+    assert sorted(buckets) == buckets
+    assert buckets[-1] == count
