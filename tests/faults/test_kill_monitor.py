@@ -14,7 +14,7 @@ from tests.faults.harness import Scene, wait_for
 from tests.faults.readers import Decoder, Live, everything
 from tests.faults.test_kill_loop import FINDINGS, comparable, control, replayed
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.matrix]  # five lives of a monitor: one to five minutes
 
 SEED = 20_261_122
 MONITORS = {
