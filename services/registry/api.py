@@ -59,7 +59,7 @@ def add_routes(
     _add_questions(app, asker)
     _add_lists(app, asker)
     _add_history(app, asker, context)
-    _add_events(app, asker, Feed(projection, in_thread, news))
+    _add_events(app, asker, Feed(projection, in_thread, news), context.project.model)
     api_commands.add_routes(app, asker, context, news)
 
 
@@ -143,7 +143,7 @@ def _add_history(app: FastAPI, ask: Asker, context: Context) -> None:
         return await ask.tagged(response, queries.history, model, at_ms, spaces)
 
 
-def _add_events(app: FastAPI, ask: Asker, feed: Feed) -> None:
+def _add_events(app: FastAPI, ask: Asker, feed: Feed, own: str) -> None:
     @app.get("/v1/models/{model}/events", responses=STREAM, response_class=StreamingResponse)
     async def stream_events(
         model: str,
@@ -157,7 +157,8 @@ def _add_events(app: FastAPI, ask: Asker, feed: Feed) -> None:
 
         A comment is sent when nothing happens, so that a dead connection is noticed.
         """
-        await ask(queries.model, model)  # one that is not known would be a stream that never says anything
+        if model != own:  # whose first word is waited for
+            await ask(queries.model, model)  # one that nobody knows would be a stream that never says anything
         try:
             place = await feed.place(last_event_id, live=live)
         except PlaceError as error:
