@@ -56,6 +56,7 @@ class Live {
 
   heard() {
     this.heardAt = Date.now();
+    if (this.state === "reconnecting") this.behind = true; // whatever was missed is loaded again, at the next tick
     this.become("live");
   }
 
