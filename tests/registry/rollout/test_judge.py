@@ -96,21 +96,24 @@ def test_a_version_that_begins_to_fail_late_is_found_in_its_epoch():
 
 
 def test_a_slow_version_is_rolled_back_once_enough_rows_show_it():
-    """Six times the champion's time per event; after 49 events it is too early to say."""
-    slow = arm("candidate", scored_rows=50, scoring_us=50 * 120)
-    kind, verdict = judged(CANARY, FIRST, seen(slow, champion(50)))
+    """Six times the champion's time per event; after 49 events, or some milliseconds, it is too early to say."""
+    slow = arm("candidate", scored_rows=1000, scoring_us=1000 * 120)
+    kind, verdict = judged(CANARY, FIRST, seen(slow, champion(1000)))
 
     assert (RollBack, "latency") == (kind, verdict.guardrail)
-    assert "120 us an event over 50 events, 6.0 times the champion's 20 us" in verdict.reason
-    assert Hold is judged(CANARY, FIRST, seen(arm("candidate", scored_rows=49, scoring_us=9999), champion(50)))[0]
+    assert "120 us an event over 1000 events, 6.0 times the champion's 20 us" in verdict.reason
+    early = arm("candidate", scored_rows=49, scoring_us=900_000)
+    stall = arm("candidate", scored_rows=148, scoring_us=148 * 20 + 22_000, scoring_batches=10)
+    for told in (early, stall):
+        assert Hold is judged(CANARY, FIRST, seen(told, champion(148)))[0]
 
 
 def test_one_stalled_batch_is_no_slow_version():
-    """Nineteen micro-batches prove nothing, however slow; the twentieth does."""
-    stalled = {"scored_rows": 200, "scoring_us": 200 * 120}
+    """Nine micro-batches prove nothing, however slow; the tenth does."""
+    stalled = {"scored_rows": 1000, "scoring_us": 1000 * 120}
     judge = [
-        judged(CANARY, FIRST, seen(arm("candidate", scoring_batches=batches, **stalled), champion(200)))[0]
-        for batches in (1, 19, 20)
+        judged(CANARY, FIRST, seen(arm("candidate", scoring_batches=batches, **stalled), champion(1000)))[0]
+        for batches in (1, 9, 10)
     ]
 
     assert [Hold, Hold, RollBack] == judge
@@ -119,12 +122,12 @@ def test_one_stalled_batch_is_no_slow_version():
 def test_a_version_that_becomes_slow_late_is_found_in_its_epoch():
     """5,000 quick events do not cover up for 200 slow ones."""
     quick = arm("candidate", scored_rows=5000, scoring_us=5000 * 20, scoring_batches=50)
-    slow = arm("candidate", scored_rows=200, scoring_us=200 * 120, scoring_batches=20)
-    evidence = seen(quick, champion(5000)).add(measured(epoch=3, arms=[slow, champion(200)]))
+    slow = arm("candidate", scored_rows=1000, scoring_us=1000 * 120, scoring_batches=20)
+    evidence = seen(quick, champion(5000)).add(measured(epoch=3, arms=[slow, champion(1000)]))
     kind, verdict = judged(CANARY, LAST, evidence)
 
     assert (RollBack, "latency") == (kind, verdict.guardrail)
-    assert "over 200 events" in verdict.reason
+    assert "over 1000 events" in verdict.reason
 
 
 def test_a_canary_takes_its_steps_then_all():
