@@ -126,6 +126,11 @@ def encode_frame(columns: Mapping[str, npt.NDArray[Any] | Sequence[Any]]) -> byt
     holed = [name for name, array in zip(names, arrays, strict=True) if array.null_count and array.type != pa.float64()]
     if holed:
         raise ValueError(f"only float64 columns may hold nulls, but {holed} do")
+    return ipc_of(batch)
+
+
+def ipc_of(batch: Any) -> bytes:
+    """One Arrow record batch as an IPC stream, uncompressed."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from millrace.contracts.errors import UndecodableError
-from millrace.contracts.frames import feature_names, score_names
+from millrace.contracts.frames import feature_names, ipc_of, score_names
 from millrace.contracts.monitor_events import TrainingProfileRecorded
 
 Floats = npt.NDArray[np.float64]
@@ -63,12 +63,7 @@ def encode_rows(columns: Mapping[str, npt.ArrayLike]) -> bytes:
     [0.5, nan]
     """
     arrays = [pa.array(np.asarray(values, dtype=np.float64)) for values in columns.values()]
-    batch = pa.record_batch(arrays, names=list(columns))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return ipc_of(pa.record_batch(arrays, names=list(columns)))
 
 
 def decode_rows(frame: bytes) -> dict[str, Floats]:

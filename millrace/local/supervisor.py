@@ -128,11 +128,7 @@ class Supervisor:
 
         Whoever is no longer interested may cancel it: the supervision goes on.
         """
-        while watchers := [watcher for watcher in self._watchers if not watcher.done() or _broke(watcher)]:
-            done, _ = await asyncio.wait(watchers, return_when=asyncio.FIRST_COMPLETED)
-            for watcher in done:
-                if not watcher.cancelled():
-                    watcher.result()
+        await asyncio.shield(asyncio.gather(*self._watchers))
 
     async def stop(self) -> None:
         """Stop all processes in reverse order. After it none runs, nor the reaper. May be called again."""
@@ -197,8 +193,3 @@ class Supervisor:
         )
         if self._on_change is not None:
             await self._on_change(change)
-
-
-def _broke(watcher: asyncio.Task[None]) -> bool:
-    """Whether the watching ended by an error of its own."""
-    return watcher.done() and not watcher.cancelled() and watcher.exception() is not None
