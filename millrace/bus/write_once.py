@@ -22,7 +22,9 @@ class Message(NamedTuple):
     event: Event
 
 
-async def write_once(transport: Transport, codec: Codec, transactional_id: str, messages: Sequence[Message]) -> None:
+async def write_once(
+    transport: Transport, codec: Codec, transactional_id: str, messages: Sequence[Message], named: str | None = None
+) -> None:
     """Write all of them or none, once. Whether that has happened is told by the first of them.
 
     Args:
@@ -30,6 +32,7 @@ async def write_once(transport: Transport, codec: Codec, transactional_id: str, 
         codec: encodes.
         transactional_id: should be the asker's or the request's own, so that nobody fences anybody else.
         messages: events of topics that all models share.
+        named: what an error calls them; the first one's schema if left out.
 
     Raises:
         BusError: the log does not answer clearly.
@@ -51,7 +54,7 @@ async def write_once(transport: Transport, codec: Codec, transactional_id: str, 
             return
         finally:
             await producer.close()
-    what = messages[0].event.schema_name
+    what = named or messages[0].event.schema_name
     raise BusError(f"{what} could not be written: the log does not answer clearly; try again later")
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from millrace.alerting.prometheus import events_of
+from millrace.bus.write_once import Message, write_once
 from millrace.console.actions import User
 from millrace.console.answers import LIMIT, LIMIT_MAX, Answer
 from millrace.console.asker import Asker
@@ -16,7 +17,6 @@ from millrace.console.queries import alerts
 from millrace.console.tables import Alert, Handling
 from millrace.contracts import topics
 from millrace.contracts.events import AlertHandled, AlertRaised
-from millrace.operating.write import Message, write_once
 from services.registry.commands import Log
 from services.registry.queries import NotKnownError
 

@@ -1,10 +1,10 @@
 """A person's request to train again, with the audit record that says who asked and why."""
 
 from millrace.bus.transport import Transport
+from millrace.bus.write_once import Message, write_once
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.events import AuditRecorded, RetrainModel
-from millrace.operating.write import Message, write_once
 
 
 def requested(

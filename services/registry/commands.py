@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from millrace.bus.clock import Clock
 from millrace.bus.transport import Transport
-from millrace.bus.types import OutRecord
-from millrace.contracts import schemas, topics
+from millrace.bus.write_once import Message, write_once
+from millrace.contracts import topics
 from millrace.contracts.codec import Codec
-from millrace.contracts.errors import BusError, ContractError, FencedError, UnclearError
+from millrace.contracts.errors import ContractError
 from millrace.contracts.events import AuditRecorded, DeploymentDecided, Event, ManageAction, ManageModel
 from millrace.contracts.topics import TopicRow
 
@@ -37,7 +37,6 @@ VERBS: Mapping[str, ManageAction] = {
 OF_A_VERSION = frozenset({"promote", "approve", "reject", "retire"})
 OF_NO_VERSION = frozenset({"abort", "freeze", "unfreeze", "kill"})
 ANSWER_S = 10.0  # a registry at work answers in milliseconds
-TRIES = 3
 _LOOK_S = 0.02
 
 
@@ -89,22 +88,9 @@ async def ask(log: Log, request: ManageModel, *, timeout_s: float = ANSWER_S) ->
 
 async def write(log: Log, request: ManageModel) -> None:
     """Write a request, once. Its transactional id is its own, so that nobody fences anybody else."""
-    name = topic(topics.REGISTRY_REQUESTS)
-    await log.codec.prepare_topic(name, schemas.load(request.schema_name))
-    record = OutRecord(name, request.model.encode(), log.codec.encode(name, request))
-    start = (await log.transport.bounds(name, 0)).end
-    for _ in range(TRIES):
-        producer = await log.transport.producer(f"millrace.request.{request.model}.{request.request_id}")
-        try:
-            if not await _is_written(log.transport, record, start):
-                await producer.commit([record])
-        except (UnclearError, FencedError):  # fenced by the same request, sent twice: the log tells
-            continue
-        else:
-            return
-        finally:
-            await producer.close()
-    raise BusError(f"{request.request_id} could not be written: the log does not answer clearly; try again later")
+    transactional_id = f"millrace.request.{request.model}.{request.request_id}"
+    message = Message(topics.REGISTRY_REQUESTS, request.model, request)
+    await write_once(log.transport, log.codec, transactional_id, [message], request.request_id)
 
 
 async def answer(log: Log, request_id: str, start: int, timeout_s: float) -> AuditRecorded | None:
@@ -142,12 +128,3 @@ async def _events(log: Log, kind: type[E], name: str, start: int, end: int) -> A
             except ContractError:
                 continue
             yield event
-
-
-async def _is_written(transport: Transport, record: OutRecord, start: int) -> bool:
-    _, end = await transport.bounds(record.topic, 0)
-    if start >= end:
-        return False
-    return any(
-        [found.value == record.value async for batch in transport.read(record.topic, 0, start, end) for found in batch]
-    )
