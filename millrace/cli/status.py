@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from millrace.cli.options import DATA
-from millrace.cli.status_metrics import Measured, measure
 from millrace.cli.status_models import ModelStatus, models_of
 from millrace.local.errors import LocalError
 from millrace.local.probe import failing_checks, http_get
 from millrace.local.runfile import RunInfo, running
+from millrace.telemetry.scrape import Figures, figures
 
 LIVE_S = 1.0  # between two looks
 
@@ -88,8 +88,24 @@ def _ask(name: str, url: str, pid: int | None, restarts: int) -> Readiness:
     except OSError as error:
         return Readiness(name, url, pid, restarts, ready=False, failing={"http": str(error)})
     ready = status == http.client.OK
-    told: Measured = measure(url)
-    return Readiness(name, url, pid, restarts, ready, {} if ready else failing_checks(status, body), *told)
+    told = _figures(url)
+    return Readiness(
+        name, url, pid, restarts, ready, {} if ready else failing_checks(status, body),
+        _whole(told.lag_records), _whole(told.memory_bytes), told.cpu_s,
+    )  # fmt: skip
+
+
+def _figures(url: str) -> Figures:
+    """What its metrics say; nothing, if it does not answer or is no Prometheus exporter."""
+    try:
+        _, body = http_get(f"{url}/metrics")
+        return figures(body.decode())
+    except (OSError, ValueError):
+        return Figures()
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 def page(info: RunInfo, services: list[Readiness], models: list[ModelStatus]) -> Iterator[Table | Text]:

@@ -1,7 +1,6 @@
 """Looks at the services every two seconds: are they ready, how far behind, how busy."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -11,7 +10,8 @@ from millrace.bus.clock import Clock
 from millrace.bus.tasks import run_together
 from millrace.console.flow import Counted
 from millrace.console.http import NO_HEADERS, TIMEOUT_S, Fetch
-from millrace.console.scrape import Figures, figures
+from millrace.local.probe import failing_checks
+from millrace.telemetry.scrape import Figures, figures
 
 EVERY_S = 2.0
 State = Literal["ready", "not_ready", "down", "unknown"]
@@ -117,7 +117,8 @@ class Watcher:
             )  # fmt: skip
             return
         state: State = "ready" if ready.status == HTTPStatus.OK else "not_ready"
-        now = _changed(replace(before, url=target.url, seen_at_ms=now_ms), state, _failing(ready.body, state), now_ms)
+        failing = {} if state == "ready" else failing_checks(ready.status, ready.body)
+        now = _changed(replace(before, url=target.url, seen_at_ms=now_ms), state, failing, now_ms)
         seen = figures(metrics.body.decode(errors="replace")) if metrics.status == HTTPStatus.OK else Figures()
         self.seen[name] = self._measured(now, before, seen, target.restarts)
 
@@ -141,13 +142,3 @@ class Watcher:
 def _changed(seen: Seen, state: State, failing: Mapping[str, str], now_ms: int) -> Seen:
     since_ms = seen.since_ms if seen.state == state and seen.since_ms is not None else now_ms
     return replace(seen, state=state, failing=tuple(failing.items()), since_ms=since_ms)
-
-
-def _failing(body: bytes, state: State) -> dict[str, str]:
-    """The failing checks that a /readyz body names."""
-    if state == "ready":
-        return {}
-    try:
-        return {str(check): str(why) for check, why in json.loads(body)["failing"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {"http": "the answer of /readyz cannot be understood"}

@@ -4,11 +4,10 @@ import http.client
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from millrace.doctor.finding import Finding, well
 from millrace.local.probe import failing_checks, http_get
 from millrace.local.runfile import RunInfo, RunningService
+from millrace.telemetry.scrape import series_of
 
 RESTARTS_WARNING = 3  # one or two have happened to everybody
 LAG_WARNING_RECORDS = 10_000  # seconds of work at the rates that one process keeps
@@ -48,7 +47,7 @@ def _lag(name: str, url: str) -> Iterator[Finding]:
     """What it has not taken in, and what open transactions hide from it."""
     try:
         _, body = http_get(f"{url}/metrics")
-        families = {family.name: family for family in text_string_to_metric_families(body.decode())}
+        series = series_of(body.decode())
     except (OSError, ValueError) as error:
         yield Finding(name, "unknown", f"its metrics cannot be read: {error}")
         return
@@ -59,8 +58,7 @@ def _lag(name: str, url: str) -> Iterator[Finding]:
             "a producer died in mid-transaction: the broker ends it after its timeout (a minute by default)",
         ),
     ):  # fmt: skip
-        samples = families[metric].samples if metric in families else []
-        for sample in samples:
-            if sample.value >= level:
-                where = f"{sample.labels.get('topic')}/{sample.labels.get('partition')}"
-                yield Finding(name, "warning", f"{sample.value:.0f} records of {where} are {words}", mend)
+        for labels, value in series.get(metric, []):
+            if value >= level:
+                where = f"{labels.get('topic')}/{labels.get('partition')}"
+                yield Finding(name, "warning", f"{value:.0f} records of {where} are {words}", mend)

@@ -4,26 +4,46 @@ import asyncio
 import http.client
 import json
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 TIMEOUT_S = 2.0
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-def http_get(url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
-    """GET `url` and return status and body. Raises OSError when nothing answers.
+class Reply(NamedTuple):
+    """What came back."""
 
-    Goes straight to the address: a proxy from the environment must not be asked about this machine.
+    status: int
+    body: bytes
+    content_type: str = ""
+
+
+def get(url: str, timeout_s: float = TIMEOUT_S, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+    """GET `url`. Raises OSError when nothing answers.
+
+    Goes straight to the address: a proxy from the environment must not be asked about our own services.
     """
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
-        connection.request("GET", parts.path or "/")
+        path = parts.path or "/"
+        connection.request("GET", f"{path}?{parts.query}" if parts.query else path, headers=dict(headers))
         response = connection.getresponse()
-        return response.status, response.read()
+        return Reply(response.status, response.read(), response.headers.get("Content-Type", ""))
     except http.client.HTTPException as error:  # Whatever is there, it does not speak HTTP.
         raise ConnectionError(str(error)) from error
     finally:
         connection.close()
+
+
+def http_get(url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
+    """Status and body of what `get` gets."""
+    reply = get(url, timeout_s)
+    return reply.status, reply.body
 
 
 def failing_checks(status: int, body: bytes) -> dict[str, str]:

@@ -32,7 +32,7 @@ def figures(text: str) -> Figures:
     >>> figures('millrace_lag_records{topic="a"} 2').lag_records
     2
     """
-    series = _series(text)
+    series = series_of(text)
     records = {
         (direction, labels.get("topic", "")): value
         for name, direction in RECORDS.items()
@@ -48,7 +48,8 @@ def figures(text: str) -> Figures:
     )
 
 
-def _series(text: str) -> Series:
+def series_of(text: str) -> Series:
+    """The wanted series of a /metrics page, each with its labels and values."""
     found: Series = {}
     wanted = "".join(_lines(text))
     for family in text_string_to_metric_families(wanted):

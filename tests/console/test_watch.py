@@ -5,9 +5,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from millrace.bus.clock import LoopClock
 from millrace.console.http import Reply
-from millrace.console.scrape import figures
 from millrace.console.watch import Target, Watcher
 from millrace.telemetry.health import build_app
+from millrace.telemetry.scrape import figures
 from tests.support import EPOCH_MS
 
 
