@@ -31,7 +31,7 @@ from services.monitor.policy import Policy
 
 log = get_logger(__name__)
 
-FORM = 1  # of the saved content; another number makes older states unfit, so that they are not misread
+FORM = 2  # of the saved content; another number makes older states unfit, so that they are not misread
 PART_BYTES = 500_000  # half of what the broker takes in one record
 REACH = 64  # offsets looked at from the end backwards at first; parts of one saving stand together
 LEVEL = 1  # of the compression: the next ones are three times as slow for a tenth less

@@ -8,18 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from services.monitor.detect.base import Change, Detector, Takes
+from services.monitor.detect.bets import Bets
 from services.monitor.detect.by_river import whole
 
-RISES = 0.15 * 1.5 ** np.arange(10)  # of the log-odds of the loss: from 2 % to 2.3 % up to 87 %
-FALLS = np.array([-0.3, -0.8, -2.0])
-FALLS_SHARE = 0.1  # of the stakes: a fall asks for nothing, it only lets the detector begin anew
-ROWS_AT_ONCE = 1_024  # of a long array: stays in the cache, and bounds what is in vain when a change ends a stretch
-SPELL_ROWS = 64  # settled in one formula; no product of so many gains leaves the range of floats
-
-STAKES = np.concatenate(
-    [np.full(len(RISES), (1 - FALLS_SHARE) / len(RISES)), np.full(len(FALLS), FALLS_SHARE / len(FALLS))]
-)
-BETS = np.expm1(np.concatenate([RISES, FALLS]))
+ROWS_AT_ONCE = 2_048  # of a long array: stays in the cache, and bounds what is in vain when a change ends a stretch
 
 Floats = npt.NDArray[np.float64]
 
@@ -89,17 +81,17 @@ class EDetector(Detector):
     @property
     def mean(self) -> float:
         """Mean of all rows since the detector began."""
-        return (self._earlier_total + self._total) / self.rows if self.rows else 0.0
+        return (self._earlier_total + self._bets.total) / self.rows if self.rows else 0.0
 
     @property
     def rows(self) -> int:
         """Rows since the detector began."""
-        return self._earlier_rows + self._played
+        return self._earlier_rows + self._bets.rows
 
     @property
     def log_e_value(self) -> float:
         """Natural logarithm of the e-value now; an alarm at that of ``false_alarm_rows``. -inf before the first bet."""
-        total = float(self._capital.sum())
+        total = float(self._bets.now()[0].sum())
         return math.log(total) if total > 0 else -math.inf
 
     def reset(self) -> None:
@@ -121,9 +113,9 @@ class EDetector(Detector):
         changes: list[tuple[int, Change]] = []
         begin = 0
         while begin < len(kept):
-            played = self._played
-            reached = self._play(kept[begin : begin + ROWS_AT_ONCE])
-            begin += self._played - played
+            rows = self._bets.rows
+            reached = self._bets.play(kept[begin : begin + ROWS_AT_ONCE], self._parameters["false_alarm_rows"])
+            begin += self._bets.rows - rows
             change = self._change() if reached else None
             if change is not None:
                 changes.append((int(places[begin - 1]), change))
@@ -133,130 +125,38 @@ class EDetector(Detector):
         """All that it knows, as plain numbers and lists."""
         return {
             "earlier": [self._earlier_rows, self._earlier_total],
-            "played": self._played,
-            "total": self._total,
-            "spell": self._spell,
-            "capital": self._capital.tolist(),
-            "bank": self._bank.tolist(),
-            "gained": self._gained.tolist(),
-            "lowest": self._lowest.tolist(),
+            "bets": self._bets.saved(),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on as the detector that said ``saved``, whose parameters were the same."""
         self._earlier_rows, self._earlier_total = int(saved["earlier"][0]), float(saved["earlier"][1])
-        self._played, self._total, self._spell = int(saved["played"]), float(saved["total"]), int(saved["spell"])
-        self._capital = np.array(saved["capital"], np.float64)
-        self._bank = np.array(saved["bank"], np.float64)
-        self._gained = np.array(saved["gained"], np.float64)
-        self._lowest = np.array(saved["lowest"], np.float64)
+        self._bets.restore(saved["bets"])
 
     def _begin_bets(self) -> None:
-        bets = len(BETS)
-        self._played, self._total = 0, 0.0  # rows since the bets began, and their sum
-        self._spell = 0  # rows settled since the last spell ended
-        self._capital = np.zeros(bets)
-        self._bank = np.stack([np.zeros(bets), np.ones(bets), np.zeros(bets)])  # see _settle
-        self._gained = np.zeros(bets)  # logarithm of what one player would have gained, for each bet
-        self._lowest = np.zeros((3, bets))  # where that was lowest: its value, and rows and total there
-
-    def _play(self, losses: Floats) -> bool:
-        """Settle the bets up to the row that reaches the limit, or to the last one. Returns whether one did.
-
-        Nothing depends on how many rows come at once: sums and products run from left to right, all else is by row.
-        """
-        total = np.add.accumulate(np.concatenate(([self._total], losses)))
-        rows = self._played + np.arange(len(losses) + 1)
-        bets = BETS[:, np.newaxis]  # a line for each bet: columns would be a third slower
-        gains = (1 + bets * losses) / (1 + bets * ((total[:-1] + 0.5) / (rows[:-1] + 1)))
-        first = int(np.searchsorted(rows[:-1], self._parameters["baseline_rows"]))
-        end, reached = self._settle(gains, first)
-        self._remember(gains[:, first:end], rows[first:], total[first:])
-        self._played, self._total = int(rows[end]), float(total[end])
-        return reached
-
-    def _settle(self, gains: Floats, at: int) -> tuple[int, bool]:
-        """The recursion of the capitals. Returns up to where it went, and whether the limit was reached there.
-
-        Within a spell ``R_t = P_t (R_0 + sum of 1 / P_k, k < t)`` for each stake, where ``P_t`` is the product of the
-        gains. The bank holds ``R_0``, ``P_t`` and that sum.
-        """
-        end = gains.shape[1]
-        while at < end:
-            whole_spells = 0 if self._spell else (end - at) // SPELL_ROWS
-            rows = whole_spells * SPELL_ROWS or min(SPELL_ROWS - self._spell, end - at)
-            spells = gains[:, at : at + rows].reshape(len(BETS), whole_spells or 1, -1)
-            reached = self._settle_spells(spells)
-            if reached is not None:
-                return at + reached, True
-            at += rows
-        return end, False
-
-    def _settle_spells(self, spells: Floats) -> int | None:
-        """Whole spells, or a part of one. Returns how many rows it took to reach the limit, if it was reached."""
-        begun, product, paid = self._bank
-        bets, count, rows = spells.shape  # more than one, and the bank begins a spell: its product is 1, its sum 0
-        products = np.multiply.accumulate(_after(product, spells), axis=2)
-        sums = np.add.accumulate(_after(paid, 1 / products[:, :, :-1]), axis=2)
-        banks = np.empty((bets, count))
-        with np.errstate(over="ignore", invalid="ignore"):  # far behind the row that reaches the limit, in vain
-            for spell in range(count):  # each begins with what the one before ends with
-                banks[:, spell] = begun
-                begun = products[:, spell, -1] * (begun + STAKES * sums[:, spell, -1])
-            own = banks[:, :, np.newaxis] + STAKES[:, np.newaxis, np.newaxis] * sums[:, :, 1:]
-            capitals = (products[:, :, 1:] * own).reshape(bets, -1)
-        reached = np.flatnonzero(capitals.sum(axis=0) >= self._parameters["false_alarm_rows"])
-        if len(reached):
-            self._capital = capitals[:, reached[0]].copy()
-            return int(reached[0]) + 1
-        self._capital = capitals[:, -1].copy()
-        self._spell = (self._spell + rows) % SPELL_ROWS
-        self._bank = np.stack([banks[:, -1], products[:, -1, -1], sums[:, -1, -1]])
-        if not self._spell:
-            self._bank = np.stack([self._capital, np.ones(bets), np.zeros(bets)])
-        return None
-
-    def _remember(self, gains: Floats, rows: npt.NDArray[np.int64], total: Floats) -> None:
-        """Where a player of each bet would best have begun: at the newest lowest point of the gains."""
-        count = gains.shape[1]
-        if not count:
-            return
-        gained = np.add.accumulate(np.concatenate((self._gained[:, np.newaxis], np.log(gains)), axis=1), axis=1)
-        at = count - np.argmin(gained[:, ::-1], axis=1)
-        lowest = np.stack([gained[np.arange(len(BETS)), at], rows[at], total[at]])
-        self._lowest = np.where(lowest[0] <= self._lowest[0], lowest, self._lowest)
-        self._gained = gained[:, -1].copy()
+        self._bets = Bets(int(self._parameters["baseline_rows"]))
 
     def _change(self) -> Change | None:
         """What to say of a limit that was reached; the bets begin anew in any case."""
-        best = int(np.argmax(self._gained - self._lowest[0] + np.log(STAKES)))
-        after_rows = self._played - int(self._lowest[1, best])
-        after_total = self._total - float(self._lowest[2, best])
-        before_rows = self.rows - after_rows
-        before_total = self._earlier_total + float(self._lowest[2, best])
+        capital, began_rows, began_total = self._bets.now()
+        total = self._bets.total
+        after_rows, after_total = self._bets.rows - began_rows, total - began_total
+        before_rows, before_total = self.rows - after_rows, self._earlier_total + began_total
         change = Change(
             before_total / before_rows,
             after_total / after_rows,
             before_rows,
             after_rows,
-            statistic=float(self._capital.sum()),
+            statistic=float(capital.sum()),
             threshold=self._parameters["false_alarm_rows"],
             log_e_value=self.log_e_value,
         )
         if abs(change.after - change.before) >= self._parameters["tolerance"]:
             self.reset()
             return change
-        self._earlier_rows, self._earlier_total = self.rows, self._earlier_total + self._total
+        self._earlier_rows, self._earlier_total = self.rows, self._earlier_total + total
         self._begin_bets()
         return None
-
-
-def _after(first: Floats, spells: Floats) -> Floats:
-    """Each spell with a row before it."""
-    bets, count, rows = spells.shape
-    held = np.empty((bets, count, rows + 1))
-    held[:, :, 0], held[:, :, 1:] = first[:, np.newaxis], spells
-    return held
 
 
 def _refuse(losses: Floats) -> None:

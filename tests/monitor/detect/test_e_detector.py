@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from services.monitor.detect import EDetector, e_detector
-from services.monitor.detect.e_detector import BETS, STAKES
+from services.monitor.detect import EDetector, bets
+from services.monitor.detect.bets import BETS, STAKES
 
 ROWS = 400_000
 RUN_LENGTH = 2_000
@@ -21,7 +21,7 @@ LOSSES = {
 @pytest.fixture
 def eager(monkeypatch):
     """A planted fault: each stake is counted three times."""
-    monkeypatch.setattr(e_detector, "STAKES", 3 * STAKES)
+    monkeypatch.setattr(bets, "STAKES", 3 * STAKES)
 
 
 def alarms(make, losses):
@@ -129,6 +129,36 @@ def test_cuts_of_any_size_give_the_same_state():
     assert expected
     assert expected == batches == one_by_one
     assert at_once.saved() == batched.saved() == single.saved()
+
+
+def played_row_by_row(losses, limit, baseline_rows=100):
+    """The definition: every row a new player for each bet. Returns the alarm's place and where the best one began."""
+    capital, gained, lowest = np.zeros((3, len(BETS)))
+    began = np.full(len(BETS), baseline_rows)
+    total = losses[:baseline_rows].sum()
+    for place, loss in enumerate(losses[baseline_rows:], start=baseline_rows):
+        gain = (1 + BETS * loss) / (1 + BETS * (total + 0.5) / (place + 1))
+        total += loss
+        capital = (capital + STAKES) * gain
+        gained = gained + np.log(gain)
+        if capital.sum() >= limit:
+            return place, capital.sum(), began[np.argmax(gained - lowest + np.log(STAKES))]
+        began = np.where(gained <= lowest + 1e-12, place + 1, began)
+        lowest = np.minimum(gained, lowest)
+    return None
+
+
+@pytest.mark.parametrize(("seed", "limit"), [(1, 500), (2, 2_000), (3, 2_000), (4, 30_000), (5, 4_000_000)])
+def test_spells_give_what_the_definition_gives(seed, limit):
+    """The place of the alarm, the e-value and where the change began are those of the plain recursion."""
+    losses = step(seed, 0.1, 0.25)
+    place, e_value, began = played_row_by_row(losses, limit)
+
+    found, change = EDetector(false_alarm_rows=limit, tolerance=0).feed(losses)[0]
+
+    assert place == found
+    assert e_value == pytest.approx(change.statistic)
+    assert began == change.before_rows
 
 
 def test_the_evidence_says_how_sure():
