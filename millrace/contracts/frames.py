@@ -25,6 +25,7 @@ A float64 cell may be null on the wire; it reads as NaN. No other cell may be nu
 seven fixed ones and not ``score_<i>`` is a feature, so a feature must not have such a name: see ``is_reserved``.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -76,14 +77,16 @@ def feature_names(columns: Iterable[str]) -> list[str]:
 def frames_of(columns: Mapping[str, Any], size_bytes: int) -> Iterator[tuple[Mapping[str, Any], bytes]]:
     """The columns with their frame, or cut into runs of rows so that each run's frame stays below ``size_bytes``.
 
-    A single row is never cut. The size is measured, not estimated: a part that is too large is halved.
+    A single row is never cut. The size is measured, not estimated: a part that is still too large is cut again.
     """
     rows = len(columns["offset"])
     frame = encode_frame(columns)
     if rows <= 1 or len(frame) <= size_bytes:
         yield columns, frame
         return
-    for part in (slice(0, rows // 2), slice(rows // 2, rows)):
+    parts = min(rows, -(-len(frame) // size_bytes))
+    cuts = [rows * part // parts for part in range(parts + 1)]
+    for part in itertools.starmap(slice, itertools.pairwise(cuts)):
         yield from frames_of({name: values[part] for name, values in columns.items()}, size_bytes)
 
 

@@ -237,7 +237,7 @@ def _said(rows: Rows, champion: int) -> tuple[Floats, Floats]:
 
 def _bounded(column: Floats) -> Floats:
     """The numbers, none so large that sums and squares of many are no numbers; what is missing stays missing."""
-    if not (np.abs(column) > LARGEST).any():
+    if not column.size or max(np.fmax.reduce(column, axis=None), -np.fmin.reduce(column, axis=None)) <= LARGEST:
         return column
     return np.where(np.isfinite(column), np.clip(column, -LARGEST, LARGEST), column)
 

@@ -3,7 +3,7 @@
 Rows are counted, never time, so that the same log always gives the same decisions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,49 +123,44 @@ class ErrorWatch:
         while at < len(places):
             cool = int(np.searchsorted(places, self._policy.cool_down_rows + zero - 1))
             ready = max(at, cool, self._policy.warm_up_rows - before - 1)
-            end = self._stretch(places, at, ready)
-            alarm = self._watch(losses, at, end, ready)
+            alarm, at = self._watch(losses, at, self._stretch(len(places), at, ready), ready)
             if alarm is not None:
-                place = int(places[alarm[0]])
-                alarms.append((place, alarm[1]))
+                place = int(places[at - 1])
+                alarms.append((place, alarm))
                 zero = place + 1
-            at = end
         self._rows_since_alarm = len(errors) - zero
         self._rows_of_version = before + len(places)
         return alarms
 
-    def _stretch(self, places: Ints, at: int, ready: int) -> int:
-        """Up to where the rows may be taken at once: no second alarm, nor the rule's judgment, can fall within."""
+    def _stretch(self, rows: int, at: int, ready: int) -> int:
+        """Up to where the rows may be taken at once: the rule's judgment cannot fall within."""
         if at < ready:
-            return min(ready, len(places))
-        if self._level is not None:
-            return at + 1
-        return max(at + 1, int(np.searchsorted(places, places[at] + self._policy.cool_down_rows)))
+            return min(ready, rows)
+        return rows if self._level is None else at + 1
 
-    def _watch(self, losses: Floats, begin: int, end: int, ready: int) -> tuple[int, ErrorAlarm] | None:
-        """Take a stretch of the champion's own rows. Returns the alarm that it gave, if any."""
-        found, judged = None, begin >= ready and self._level is not None
-        for place, change in self._feed(losses[begin:end]):
+    def _watch(self, losses: Floats, begin: int, end: int, ready: int) -> tuple[ErrorAlarm | None, int]:
+        """Take a stretch of the champion's own rows, up to an alarm. Returns it, if any, and what was taken."""
+        judged = begin >= ready and self._level is not None
+        for place, change in self._changes(losses[begin:end]):
             at = begin + place
             if not change.rose:
                 continue
             judged = False
-            if at >= ready and found is None:
-                found = at, self._rise(at, change)
-            elif self._level is None or change.before < self._level.mean:
+            if at >= ready:
+                return self._rise(at, change), at + 1
+            if self._level is None or change.before < self._level.mean:
                 self._leave(at, change)
-        if judged and self._level is not None:
-            return self._judge(begin)
-        return found
+        return self._judge(begin) if judged else None, end
 
     def _losses(self, raw: Floats) -> Floats:
         """The errors as the detector takes them."""
         return raw if self._shares else np.minimum(raw / (self._bound or 1.0), 1.0)
 
-    def _feed(self, losses: Floats) -> list[tuple[int, Change]]:
+    def _changes(self, losses: Floats) -> Iterator[tuple[int, Change]]:
         """The detector's changes, in the unit of the errors."""
-        changes, bound = self._detector.feed(losses), self._bound or 1.0
-        return [(at, replace(each, before=each.before * bound, after=each.after * bound)) for at, each in changes]
+        bound = self._bound or 1.0
+        for at, each in self._detector.changes(losses):
+            yield at, replace(each, before=each.before * bound, after=each.after * bound)
 
     def _rise(self, at: int, change: Change) -> ErrorAlarm:
         shown = self._leave(at, change)
@@ -177,7 +172,7 @@ class ErrorWatch:
         self._level, self._spoken = _Level(change.before, change.before_rows, shown.bins, shown.before_counts), 0
         return shown
 
-    def _judge(self, at: int) -> tuple[int, ErrorAlarm] | None:
+    def _judge(self, at: int) -> ErrorAlarm | None:
         level, bound = self._level, self._bound or 1.0
         if self._detector.rows < JUDGED_ROWS_MIN:
             return None
@@ -189,7 +184,7 @@ class ErrorWatch:
         self._spoken += 1
         change = Change(level.mean, mean, level.rows, self._detector.rows)
         parameters = {"margin": self._margin, "limit": limit, "spoken": self._spoken}
-        return at, self._alarm(PERSISTING, at, change, parameters, self._still(at, level, change))
+        return self._alarm(PERSISTING, at, change, parameters, self._still(at, level, change))
 
     def _still(self, at: int, level: _Level, change: Change) -> Picture:
         """The rows now, in the bins of those before the drift."""

@@ -24,7 +24,7 @@ References:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ from services.monitor.trail import Trail
 CALIBRATION_ROWS_MIN = 50  # a share of 0.1 has a standard error of 0.04 there
 NORMAL_95 = 1.96
 COLUMNS = ("error", "variance", "log_loss", "log_loss_variance")
+VARIANCES = {"accuracy": "variance", "log_loss": "log_loss_variance"}  # of each metric the column with its variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,39 +158,41 @@ class EstimateWatch:
         expected = self._calibration.expected(values, scores)
         own = np.isfinite(expected["error"])
         alarms = self._errors.take(expected["error"], own, times_ms, offsets)
-        places = np.flatnonzero(own)
-        self._window.extend(offsets[own], times_ms[own], {name: column[own] for name, column in expected.items()})
-        first, before = self._step - self._total % self._step, self._total
-        self._total += len(places)
-        due = range(first - 1, len(places), self._step)
-        return alarms, [self._measured(place, before + place + 1, int(offsets[places[place]])) for place in due]
+        known = self._window.extend(offsets[own], times_ms[own], {name: expected[name][own] for name in COLUMNS})
+        due = np.arange(self._step - self._total % self._step, int(own.sum()) + 1, self._step)  # so many of them are in
+        totals, ends = self._total + due, known + due
+        self._total += int(own.sum())
+        return alarms, list(self._measured(totals.tolist(), ends))
 
-    def _measured(self, place: int, total: int, offset: int) -> Measured:
-        columns = self._window.newest(place, self._window_rows)
-        times = self._window.times_ms(place)
-        rows = len(times)
-        mean = {name: float(columns[name].sum()) / rows for name in COLUMNS}
-        metrics = {"accuracy": 1 - mean["error"]}
-        if math.isfinite(
-            mean["log_loss"] + mean["log_loss_variance"]
-        ):  # not where a row lacks the score of a class that was not answered
-            metrics["log_loss"] = mean["log_loss"]
-        either = {
-            "accuracy": NORMAL_95 * math.sqrt(mean["variance"] / rows),
-            "log_loss": NORMAL_95 * math.sqrt(mean["log_loss_variance"] / rows),
-        }
-        return Measured(
-            version=self._version,
-            offset=offset,
-            window_rows=rows,
-            total_rows=total,
-            until_time_ms=int(times.max()),
-            metrics=metrics,
-            source="estimate",
-            from_time_ms=int(times.min()),
-            low={name: max(0.0, value - either[name]) for name, value in metrics.items()},
-            high={name: _capped(name, value + either[name]) for name, value in metrics.items()},
-        )
+    def _measured(self, totals: Sequence[int], ends: Ints) -> Iterator[Measured]:
+        """The windows that end so far along the trail."""
+        whole = int(np.searchsorted(ends, self._window_rows))
+        for of in (*(slice(place, place + 1) for place in range(whole)), slice(whole, None)):
+            if len(ends[of]):
+                yield from self._measured_together(totals[of], ends[of], min(int(ends[of][0]), self._window_rows))
+
+    def _measured_together(self, totals: Sequence[int], ends: Ints, rows: int) -> Iterator[Measured]:
+        offsets, times, columns = self._window.windows(ends, rows)
+        means = {name: columns[name].sum(axis=1) / rows for name in COLUMNS}
+        either = {name: NORMAL_95 * np.sqrt(means[variance] / rows) for name, variance in VARIANCES.items()}
+        oldest, newest = times.min(axis=1).tolist(), times.max(axis=1).tolist()
+        for place, total in enumerate(totals):
+            metrics = {"accuracy": 1 - float(means["error"][place])}
+            # not where a row lacks the score of a class that was not answered
+            if math.isfinite(means["log_loss"][place] + means["log_loss_variance"][place]):
+                metrics["log_loss"] = float(means["log_loss"][place])
+            yield Measured(
+                version=self._version,
+                offset=int(offsets[place, -1]),
+                window_rows=rows,
+                total_rows=total,
+                until_time_ms=newest[place],
+                metrics=metrics,
+                source="estimate",
+                from_time_ms=oldest[place],
+                low={name: max(0.0, value - float(either[name][place])) for name, value in metrics.items()},
+                high={name: _capped(name, value + float(either[name][place])) for name, value in metrics.items()},
+            )
 
     def saved(self) -> dict[str, Any]:
         """All that it remembers, as plain data."""

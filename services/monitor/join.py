@@ -16,7 +16,7 @@ at one by one; both ways do the same.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import repeat
 from operator import itemgetter
@@ -63,6 +63,7 @@ class Join:
         self._ids = [""] * size
         self._states = np.zeros(size, np.int8)
         self._labels = np.empty(size)
+        self._scratch = np.empty(size, np.int64)
         self._known_repeats: frozenset[int] = frozenset()  # among the predictions that are read again
         self._known_until = 0
         self._columns: dict[str, npt.NDArray[Any]] = {
@@ -154,8 +155,9 @@ class Join:
         self._store(rows, events, event_ids)
         usable = np.isfinite(rows.labels[labels])
         self.counts.unusable += int((~usable).sum())
-        if self._all_new(event_ids):
-            numbers = self._find(label_ids, self._seen + np.searchsorted(events, labels), event_ids)
+        new = dict(zip(event_ids, range(self._seen, self._seen + len(event_ids)), strict=True))
+        if self._all_new(event_ids, new):
+            numbers = self._find(label_ids, self._seen + np.searchsorted(events, labels), new)
         else:
             numbers = self._find_one_by_one(label_ids, labels, event_ids, events)
         self.counts.unknown += int((usable & (numbers == NOBODY)).sum())
@@ -189,17 +191,17 @@ class Join:
         if at + len(ids) > self._size:
             self._ids[: at + len(ids) - self._size] = ids[self._size - at :]
 
-    def _all_new(self, event_ids: Sequence[str]) -> bool:
+    def _all_new(self, event_ids: Sequence[str], new: Mapping[str, int]) -> bool:
         """Whether none of the slice's predictions may be a repeat."""
         numbers = range(self._seen, self._seen + len(event_ids))
         if self._seen < self._known_until and not self._known_repeats.isdisjoint(numbers):
             return False
-        return len(set(event_ids)) == len(event_ids) and self._index.keys().isdisjoint(event_ids)
+        return len(new) == len(event_ids) and self._index.keys().isdisjoint(new)
 
-    def _find(self, label_ids: Sequence[str], seen: Ints, event_ids: Sequence[str]) -> Ints:
+    def _find(self, label_ids: Sequence[str], seen: Ints, new: Mapping[str, int]) -> Ints:
         """The number of each label's prediction, when ``seen`` predictions had come before the label."""
-        self._index.update(zip(event_ids, range(self._seen, self._seen + len(event_ids)), strict=True))
-        self._seen += len(event_ids)
+        self._index.update(new)
+        self._seen += len(new)
         numbers = np.fromiter(map(self._index.get, label_ids, repeat(NOBODY)), np.int64, len(label_ids))
         return np.where((numbers < seen) & (numbers >= seen - self._horizon), numbers, NOBODY)
 
@@ -225,7 +227,7 @@ class Join:
     def _settle(self, numbers: Ints, values: Floats) -> tuple[Ints, Ints]:
         """Which of these labels are the first ones of their events, and which correct another."""
         places = numbers % self._size
-        if len(np.unique(numbers)) == len(numbers):
+        if self._differ(places):
             is_first = self._states[places] == WAITING
             is_other = ~is_first & (self._labels[places] != values)
             self._labels[places] = values
@@ -241,6 +243,12 @@ class Join:
         self.counts.corrected += len(corrected)
         self.counts.duplicate += len(numbers) - len(first) - len(corrected)
         return first, corrected
+
+    def _differ(self, places: Ints) -> bool:
+        """Whether no place comes twice: then each still holds the number that was written to it."""
+        own = np.arange(len(places))
+        self._scratch[places] = own
+        return bool((self._scratch[places] == own).all())
 
     def _forget(self) -> None:
         """Let go of what has passed the horizon since the last slice."""

@@ -28,7 +28,6 @@ from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from services.monitor.frames import Floats, Ints, Rows
 from services.monitor.join import Joined
@@ -72,19 +71,25 @@ class Measured:
 
 @dataclass(slots=True)
 class _Window:
-    """The newest rows of a version or a part of it, and how many there were."""
+    """The newest rows of a version or a part of it, a line for each column, and how many there were."""
 
-    rows: Floats
+    table: Floats
     total: int = 0
 
 
 class _Due(NamedTuple):
-    """A window to be measured: its rows, and the label that closed it."""
+    """A window to be measured: which rows of the table, and the label that closed it."""
 
     key: Key
-    rows: Floats
+    table: Floats
+    begin: int
+    end: int
     offset: int
     total: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.begin
 
 
 class Prequential:
@@ -125,22 +130,22 @@ class Prequential:
             table = _table(joined, own, values, scores)
             for key, places in self._parts(version, joined, own):
                 grown.add(key)
-                due += self._extend(key, joined, own[places], table[places])
+                due += self._extend(key, joined, own[places], table[:, places])
         if joined.corrections is not None:
             for key in self._windows.keys() - grown:
-                self._extend(key, joined, np.empty(0, np.int64), np.empty((0, SCORES)))
+                self._extend(key, joined, np.empty(0, np.int64), np.empty((SCORES, 0)))
         self._forget()
         return sorted(self._measured(due), key=lambda each: (each.offset, each.version, each.variant, each.slice))
 
     def saved(self) -> dict[str, Any]:
         """All windows, and the variants' names."""
-        windows = [[*key, window.total, window.rows.T.tolist()] for key, window in sorted(self._windows.items())]
+        windows = [[*key, window.total, window.table.tolist()] for key, window in sorted(self._windows.items())]
         return {"windows": windows, "variants": [[epoch, list(of.items())] for epoch, of in self._variants.items()]}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what was saved."""
         self._windows = {
-            (version, variant, part): _Window(np.array(columns, np.float64).T.copy(), total)
+            (version, variant, part): _Window(np.array(columns, np.float64), total)
             for version, variant, part, total, columns in saved["windows"]
         }
         self._variants = {epoch: dict(of) for epoch, of in saved["variants"]}
@@ -163,39 +168,40 @@ class Prequential:
         """Append rows to a window; it is to be measured wherever its total reaches a multiple of the step."""
         window = self._windows.get(key)
         if window is None:
-            window = self._windows[key] = _Window(np.empty((0, new.shape[1])))
-        known, before = len(window.rows), window.total - len(window.rows)
-        rows = np.concatenate([window.rows, new]) if len(new) else window.rows
+            window = self._windows[key] = _Window(np.empty((len(new), 0)))
+        known, before = window.table.shape[1], window.total - window.table.shape[1]
+        table = np.concatenate([window.table, new], axis=1) if len(own) else window.table
         step = self._step if key[1:] == ("", NO_PART) else self._window_rows
         counts = range(step - window.total % step, len(own) + 1, step)  # so many of the new rows are in
         ends = [(int(own[count - 1]), known + count) for count in counts]
         due = []
-        for place, row, label in _corrected(rows, joined.corrections):
+        for place, row, label in _corrected(table, joined.corrections):
             while ends and joined.rows[ends[0][0]] < row:
-                due.append(self._due(key, joined, rows.copy(), before, ends.pop(0)))  # as the labels are by then
-            rows[place, [LABEL, CORRECTED]] = label, 1.0
-        due += [self._due(key, joined, rows, before, end) for end in ends]
+                due.append(self._due(key, joined, table.copy(), before, ends.pop(0)))  # as the labels are by then
+            table[[LABEL, CORRECTED], place] = label, 1.0
+        due += [self._due(key, joined, table, before, end) for end in ends]
         window.total += len(own)
-        window.rows = rows[-self._window_rows :].copy()
+        window.table = table[:, -self._window_rows :].copy()
         return due
 
-    def _due(self, key: Key, joined: Joined, rows: Floats, before: int, end: tuple[int, int]) -> _Due:
-        closed_by, until = end
-        window = rows[max(0, until - self._window_rows) : until]
-        return _Due(key, window, int(joined.offsets[closed_by]), before + until)
+    def _due(self, key: Key, joined: Joined, table: Floats, before: int, last: tuple[int, int]) -> _Due:
+        closed_by, end = last
+        begin = max(0, end - self._window_rows)
+        return _Due(key, table, begin, end, int(joined.offsets[closed_by]), before + end)
 
     def _measured(self, due: Sequence[_Due]) -> Iterator[Measured]:
         """Windows with equally many rows are measured together: that is where the time goes."""
-        for size in {len(each.rows) for each in due}:
-            alike = [each for each in due if len(each.rows) == size]
+        for size in {each.size for each in due}:
+            alike = [each for each in due if each.size == size]
             for at in range(0, len(alike), TOGETHER):
                 yield from self._measured_together(alike[at : at + TOGETHER], size)
 
     def _measured_together(self, due: Sequence[_Due], size: int) -> Iterator[Measured]:
-        columns = np.ascontiguousarray(np.stack([each.rows for each in due], axis=1).transpose(2, 1, 0))
-        numbers = _numbers(self._metrics(columns))
-        oldest, newest = columns[TIME].min(axis=1).tolist(), columns[TIME].max(axis=1).tolist()
-        corrected = columns[CORRECTED].sum(axis=1).tolist()
+        table, begins = _side_by_side(due)
+        windows = begins[:, None] + np.arange(size)
+        numbers = _numbers(self._metrics(table, windows))
+        times, corrected = table[TIME][windows], table[CORRECTED][windows].sum(axis=1).tolist()
+        oldest, newest = times.min(axis=1).tolist(), times.max(axis=1).tolist()
         for place, each in enumerate(due):
             version, variant, part = each.key
             metrics, low, high = numbers[place]
@@ -214,12 +220,10 @@ class Prequential:
                 corrected_rows=int(corrected[place]),
             )
 
-    def _metrics(self, columns: npt.NDArray[np.float64]) -> dict[str, Estimate]:
-        """Of windows with equally many rows: columns of the shape (column, window, row)."""
+    def _metrics(self, table: Floats, windows: Ints) -> dict[str, Estimate]:
         if self._task == "regression":
-            return regression(columns[LABEL], columns[VALUE])
-        scores = np.moveaxis(columns[SCORES:], 0, 2)
-        return classification(columns[LABEL], columns[VALUE], scores, self._classes, self._bins)
+            return regression(table[LABEL], table[VALUE], windows)
+        return classification(table[LABEL], table[VALUE], table[SCORES:].T, windows, self._classes, self._bins)
 
     def _forget(self) -> None:
         whole = [key for key in self._windows if key[1:] == ("", NO_PART)]
@@ -230,16 +234,29 @@ class Prequential:
 
 
 def _table(joined: Joined, own: Ints, values: Floats, scores: Floats) -> Floats:
-    """The rows of a version as a window holds them."""
+    """The rows of a version as a window holds them: a line for each column."""
     columns = [joined.numbers[own], joined.times_ms[own], joined.labels[own], values, np.zeros(len(own))]
-    return np.column_stack([*columns, scores]).astype(np.float64)
+    return np.stack([*columns, *scores.T]).astype(np.float64)
 
 
-def _corrected(rows: Floats, corrections: Joined | None) -> list[tuple[int, int, float]]:
+def _side_by_side(due: Sequence[_Due]) -> tuple[Floats, Ints]:
+    """The windows' tables as one, and where in it each window begins."""
+    begins, tables, width = [], {}, 0
+    for each in due:
+        if id(each.table) not in tables:
+            tables[id(each.table)] = width, each.table
+            width += each.table.shape[1]
+        begins.append(tables[id(each.table)][0] + each.begin)
+    all_of_them = [table for _, table in tables.values()]
+    table = all_of_them[0] if len(all_of_them) == 1 else np.concatenate(all_of_them, axis=1)
+    return table, np.array(begins, np.int64)
+
+
+def _corrected(table: Floats, corrections: Joined | None) -> list[tuple[int, int, float]]:
     """In the order of the corrections: which row of the window, the place of the new label in its frame, the label."""
     if corrections is None:
         return []
-    held = {number: place for place, number in enumerate(rows[:, NUMBER].tolist())}
+    held = {number: place for place, number in enumerate(table[NUMBER].tolist())}
     new = zip(corrections.numbers.tolist(), corrections.rows.tolist(), corrections.labels.tolist(), strict=True)
     return [(held[number], row, label) for number, row, label in new if number in held]
 

@@ -33,8 +33,11 @@ class Trail:
         self._times: Ints = np.empty(0, np.int64)
         self._columns: dict[str, Floats] = {}
 
-    def extend(self, offsets: Ints, times_ms: Ints, columns: Mapping[str, Floats]) -> None:
-        """Take the next rows. Rows of a column that was not there before, or is no longer, are NaN."""
+    def extend(self, offsets: Ints, times_ms: Ints, columns: Mapping[str, Floats]) -> int:
+        """Take the next rows. Returns how many stand before them.
+
+        Rows of a column that was not there before, or is no longer, are NaN.
+        """
         keep = slice(max(0, len(self._offsets) - self._size), None)
         known, self._extra = len(self._offsets[keep]), len(offsets)
         self._offsets = np.concatenate([self._offsets[keep], offsets])
@@ -45,6 +48,15 @@ class Trail:
             name: np.concatenate([self._columns[name][keep] if name in self._columns else old, columns.get(name, new)])
             for name in names
         }
+        return known
+
+    def windows(self, ends: Ints, rows: int) -> tuple[Ints, Ints, dict[str, Floats]]:
+        """Offsets, event times and columns of windows with so many rows, as (windows, rows).
+
+        ``ends`` are counted from the first row that is kept, as ``extend`` counts.
+        """
+        at = ends[:, np.newaxis] + np.arange(-rows, 0)
+        return self._offsets[at], self._times[at], {name: column[at] for name, column in self._columns.items()}
 
     def times_ms(self, place: int) -> Ints:
         """Event times of the newest rows up to the one at ``place`` among those that came last."""

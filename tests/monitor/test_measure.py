@@ -326,6 +326,11 @@ def coverage(found: dict[str, Estimate], true: dict[str, Estimate]) -> dict[str,
     }
 
 
+def apart(windows: int, rows: int) -> npt.NDArray[np.int64]:
+    """Windows that share no row."""
+    return np.arange(windows * rows).reshape(windows, rows)
+
+
 @pytest.mark.parametrize("classes", [2, 4])
 def test_intervals_of_classification_hold_the_truth_19_times_of_20(classes: int) -> None:
     """2,000 windows of 500 rows from one population.
@@ -338,7 +343,9 @@ def test_intervals_of_classification_hold_the_truth_19_times_of_20(classes: int)
         true = rng.dirichlet(np.full(classes, 0.7), (windows, rows))
         labels = (rng.random((windows, rows, 1)) > np.cumsum(true, 2)).sum(2).clip(0, classes - 1).astype(float)
         said = true**3 / (true**3).sum(2, keepdims=True)
-        return classification(labels, said.argmax(2).astype(float), said, classes, 5)
+        each = said.reshape(windows * rows, classes)
+        values = each.argmax(1).astype(float)
+        return classification(labels.ravel(), values, each, apart(windows, rows), classes, 5)
 
     covered = coverage(drawn(2_000, 500), drawn(1, TRUE_ROWS))
 
@@ -350,8 +357,8 @@ def test_intervals_of_regression_hold_the_truth_19_times_of_20() -> None:
     rng = np.random.default_rng(17)
 
     def drawn(windows: int, rows: int) -> dict[str, Estimate]:
-        labels = rng.normal(10, 2, (windows, rows))
-        return regression(labels, labels + rng.normal(0, 1, (windows, rows)))
+        labels = rng.normal(10, 2, windows * rows)
+        return regression(labels, labels + rng.normal(0, 1, windows * rows), apart(windows, rows))
 
     covered = coverage(drawn(2_000, 500), drawn(1, TRUE_ROWS))
 

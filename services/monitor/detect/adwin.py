@@ -1,5 +1,6 @@
 """ADWIN: an adaptive window over the newest rows."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,21 +69,20 @@ class Adwin(ByRiver):
         """Rows in the adaptive window."""
         return int(self._river.width)
 
-    def feed(self, values: npt.NDArray[Any]) -> list[tuple[int, Change]]:
+    def changes(self, values: npt.NDArray[Any]) -> Iterator[tuple[int, Change]]:
         """Take many numbers, at 0.2 µs each; the history is brought up to date once for each stretch."""
         numbers = np.asarray(values, float)
         places = np.flatnonzero(np.isfinite(numbers))
         kept = numbers[places].tolist()
-        changes: list[tuple[int, Change]] = []
         begin, adwin = 0, self._river
         for at, value in enumerate(kept):
             adwin.update(value)
             if adwin.drift_detected:
                 self._history.extend(kept[begin : at + 1])
-                changes.append((int(places[at]), self._change()))
+                change = self._change()
                 begin, adwin = at + 1, self._river
+                yield int(places[at]), change
         self._history.extend(kept[begin:])
-        return changes
 
     def _change(self) -> Change:
         change = self._history.split(int(self._parameters["min_window_length"]))

@@ -1,7 +1,7 @@
 """What every detector is: it takes one number after another and says when their mean has changed."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -92,7 +92,17 @@ class Detector(ABC):
     def update(self, value: float) -> Change | None:
         """Take the next number. Returns the evidence if it shows a change."""
 
+    def changes(self, values: npt.NDArray[Any]) -> Iterator[tuple[int, Change]]:
+        """Take many numbers, up to the next change each time that one is asked for.
+
+        Yields each change with the place in ``values`` of the number that showed it, before the numbers behind it are
+        taken. Whoever asks for no more has given the detector no more.
+        """
+        for place, value in enumerate(np.asarray(values, float).tolist()):
+            change = self.update(value)
+            if change is not None:
+                yield place, change
+
     def feed(self, values: npt.NDArray[Any]) -> list[tuple[int, Change]]:
-        """Take many numbers. Returns each change with the place in ``values`` of the number that showed it."""
-        changes = ((place, self.update(value)) for place, value in enumerate(np.asarray(values, float).tolist()))
-        return [(place, change) for place, change in changes if change is not None]
+        """Take many numbers. Returns all changes, as :meth:`changes` gives them."""
+        return list(self.changes(values))

@@ -132,8 +132,9 @@ class Bets:
         of_rows = np.zeros((2, spells * SPELL_ROWS))  # the losses, and the means before them
         of_rows[:, : len(losses)] = losses, (total[:-1] + 0.5) / (self._rows + np.arange(1, len(losses) + 1))
         by_spell = np.ascontiguousarray(of_rows.reshape(2, spells, SPELL_ROWS).transpose(0, 2, 1))
-        gains, against = by_spell[:, :, np.newaxis] * BETS[:, np.newaxis] + 1
-        return np.divide(gains, against, dtype=np.float64)
+        of_bets: Floats = by_spell[:, :, np.newaxis] * BETS[:, np.newaxis] + 1
+        gains: Floats = of_bets[0] / of_bets[1]
+        return gains
 
     def _banks(self, products: Floats, paid: Floats) -> tuple[Floats, Floats]:
         """The capitals with which the spells begin and the last one ends; and what players who begin in them stake."""

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -80,22 +80,21 @@ class ByRiver(Detector):
         self._history.add(value)
         return self._change() if self._river.drift_detected else None
 
-    def feed(self, values: npt.NDArray[Any]) -> list[tuple[int, Change]]:
+    def changes(self, values: npt.NDArray[Any]) -> Iterator[tuple[int, Change]]:
         """Take many numbers; the history is brought up to date once for each stretch without a change."""
         numbers = np.asarray(values, float)
         places = np.flatnonzero(np.isfinite(numbers))
         self._refuse(numbers[places])
         kept = numbers[places].tolist()
-        changes: list[tuple[int, Change]] = []
         begin, river = 0, self._river
         for at, value in enumerate(kept):
             river.update(self._given(value))
             if river.drift_detected:
                 self._history.extend(kept[begin : at + 1])
-                changes.append((int(places[at]), self._change()))
+                change = self._change()
                 begin, river = at + 1, self._river
+                yield int(places[at]), change
         self._history.extend(kept[begin:])
-        return changes
 
     def saved(self) -> dict[str, Any]:
         """Number, sum and the newest of the rows since the detector began."""

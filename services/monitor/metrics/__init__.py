@@ -1,7 +1,7 @@
 """The metrics of labelled predictions, each with its 95 % interval. They equal scikit-learn's on the same rows.
 
-Many windows of equally many rows are measured in one go: every array has a row for each window. Nothing that is
-computed for one window depends on which others are beside it.
+Many windows of equally many rows are measured in one go. They overlap, so what is computed for a row is computed once;
+``windows`` says which rows are in each. Nothing that is computed for one window depends on which others are beside it.
 
 A metric that the rows do not define (an AUC without both classes, an R2 of labels that do not differ) is NaN here, and
 is not published.

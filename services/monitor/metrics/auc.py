@@ -18,51 +18,67 @@ import numpy.typing as npt
 from services.monitor.metrics.intervals import Estimate, Floats, like_a_share, variance_of
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 TWO = 2
+SMALL_RANKS = np.iinfo(np.int16).max
 
 
-def area(labels: Ints, scores: Floats, order: Ints | None = None) -> Estimate:
+def area(labels: Ints, scores: Floats, windows: Ints, order: Ints | None = None) -> Estimate:
     """The area of each window; NaN where one of the classes does not occur.
 
     Args:
-        labels: class indexes, of the shape (windows, rows).
-        scores: of the shape (windows, rows, classes).
-        order: what sorts the scores of the second class of two, if it is known already.
+        labels: class indexes of n rows.
+        scores: of the shape (n, classes).
+        windows: which of the n rows are in each, one after the other; of the shape (windows, rows).
+        order: the same by the score of the second class of two, if that is known already.
     """
-    windows, rows, classes = scores.shape
+    count, rows = windows.shape
+    classes = scores.shape[1]
     judged = [1] if classes == TWO else list(range(classes))
-    value, influence, rarest = np.zeros(windows), np.zeros((windows, rows)), np.full(windows, float(rows))
+    value, influence, rarest = np.zeros(count), np.zeros((count, rows)), np.full(count, float(rows))
     for each in judged:
-        own = labels == each
-        column = np.ascontiguousarray(scores[:, :, each])
-        sorting = np.argsort(column, axis=1, kind="stable") if order is None else order
-        part, pull, least = _against_rest(own, column, sorting)
+        column = np.ascontiguousarray(scores[:, each])
+        ordered = in_order(column, windows) if order is None else order
+        part, pull, least = _against_rest((labels == each)[ordered], column[ordered])
+        if len(judged) > 1:
+            by_score, pull = pull, np.empty_like(pull)
+            np.put_along_axis(pull, ordered - windows[:, :1], by_score, 1)
         value += part / len(judged)
         influence += pull / len(judged)
         rarest = np.minimum(rarest, least)
     return like_a_share(value, variance_of(influence), np.maximum(rarest, 1.0))
 
 
-def _against_rest(own: npt.NDArray[np.bool_], scores: Floats, order: Ints) -> tuple[Floats, Floats, Floats]:
-    """The area, what each row adds to it, and how many rows the rarer side has."""
-    windows, rows = scores.shape
-    positive = np.take_along_axis(own, order, 1)
-    ranked = np.take_along_axis(scores, order, 1)
+def in_order(numbers: Floats, windows: Ints) -> Ints:
+    """The rows of each window, from the smallest number to the largest, equal ones as they came.
+
+    All numbers are sorted once. Windows have many rows in common, and to sort small ranks is cheap.
+    """
+    rank = np.empty(len(numbers), np.int16 if len(numbers) <= SMALL_RANKS else np.int64)
+    rank[np.argsort(numbers, kind="stable")] = np.arange(len(numbers))
+    return np.take_along_axis(windows, np.argsort(rank[windows], axis=1, kind="stable"), 1)
+
+
+def _against_rest(positive: Bools, ranked: Floats) -> tuple[Floats, Floats, Floats]:
+    """The area, what each row adds to it, and how many rows the rarer side has.
+
+    Args:
+        positive: which rows are of the class, by their scores; of the shape (windows, rows).
+        ranked: the scores.
+    """
+    windows, rows = positive.shape
     until = np.zeros((windows, rows + 1), np.int64)  # positives before each place
     np.cumsum(positive, axis=1, out=until[:, 1:])
     positives = until[:, -1:]
     negatives = rows - positives
-    places = np.arange(rows)
     if (ranked[:, 1:] == ranked[:, :-1]).any():
         doubled = _with_ties(positive, ranked, until)
     else:  # the usual case, and the same numbers
-        doubled = 2 * np.where(positive, places - until[:, :-1], positives - until[:, :-1])
+        doubled = 2 * np.where(positive, np.arange(rows) - until[:, :-1], positives - until[:, :-1])
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.where(positive, doubled, 0).sum(axis=1) / (2 * positives * negatives)[:, 0]
         component = doubled / np.where(positive, 2 * negatives, 2 * positives)
-        pull = (component - value[:, None]) * rows / np.where(positive, positives, negatives)
-    influence = np.empty_like(pull)
-    np.put_along_axis(influence, order, pull, 1)
+        influence = (component - value[:, None]) * (rows / np.where(positive, positives, negatives))
     defined = (positives > 0) & (negatives > 0)
     return (
         np.where(defined[:, 0], value, np.nan),
@@ -71,15 +87,16 @@ def _against_rest(own: npt.NDArray[np.bool_], scores: Floats, order: Ints) -> tu
     )
 
 
-def _with_ties(positive: npt.NDArray[np.bool_], ranked: Floats, until: Ints) -> Ints:
+def _with_ties(positive: Bools, ranked: Floats, until: Ints) -> Ints:
     """Twice the number of the others' rows that each row is on the right side of, a tie counting half."""
     rows = ranked.shape[1]
-    places = np.arange(rows)
     begins = np.ones(ranked.shape, bool)
-    begins[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
-    first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)  # of the rows with an equal score
-    ends = np.ones(ranked.shape, bool)
-    ends[:, :-1] = begins[:, 1:]
-    last = np.minimum.accumulate(np.where(ends, places, rows)[:, ::-1], axis=1)[:, ::-1]
-    below, through = np.take_along_axis(until, first, 1), np.take_along_axis(until, last + 1, 1)
-    return np.where(positive, first - below + last + 1 - through, 2 * until[:, -1:] - below - through)
+    np.not_equal(ranked[:, 1:], ranked[:, :-1], out=begins[:, 1:])
+    first = np.flatnonzero(begins)  # of rows with an equal score, counted through all windows
+    size = np.diff(first, append=ranked.size)
+    window = first // rows
+    below, through = until.ravel()[[first + window, first + size + window]]  # a window has one place more than rows
+    of_positive = 2 * (first - window * rows) + size - below - through
+    of_negative = 2 * until[window, -1] - below - through
+    doubled = np.where(positive.ravel(), np.repeat(of_positive, size), np.repeat(of_negative, size))
+    return doubled.reshape(ranked.shape)

@@ -1,12 +1,11 @@
 """Metrics of classes: of what was answered, and of the scores."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from services.monitor.metrics.auc import area
+from services.monitor.metrics.auc import Bools, area, in_order
 from services.monitor.metrics.intervals import Estimate, Floats, by_influence, like_a_share, mean, normal, wilson
 
 Ints = npt.NDArray[np.int64]
@@ -15,7 +14,9 @@ SMALLEST_SCORE = float(np.finfo(np.float64).eps)  # as scikit-learn's log_loss: 
 BIN_ROWS_MIN = 50  # of a bin of the calibration error, as in the trainer's check: with fewer the frequency is noise
 
 
-def classification(labels: Floats, values: Floats, scores: Floats, classes: int, bins: int) -> dict[str, Estimate]:
+def classification(
+    labels: Floats, values: Floats, scores: Floats, windows: Ints, classes: int, bins: int
+) -> dict[str, Estimate]:
     """Accuracy, F1, kappa and, where there are scores, log loss, AUC and calibration error of each window.
 
     - ``f1`` is that of the second class of two; of more, the plain mean over the classes that occur (macro).
@@ -25,68 +26,75 @@ def classification(labels: Floats, values: Floats, scores: Floats, classes: int,
       than 50: as the trainer's check defines it. Its interval takes the bins, and where each is wrong, as given.
 
     Args:
-        labels: class indexes, of the shape (windows, rows).
+        labels: class indexes of n rows.
         values: answered class indexes, likewise.
-        scores: of the shape (windows, rows, classes), with no class where the model gives none.
+        scores: of the shape (n, classes), with no class where the model gives none.
+        windows: which of the n rows are in each, one after the other; of the shape (windows, rows).
         classes: that there are; at least as many as there are scores are taken.
         bins: at most so many for the calibration error.
     """
-    windows, rows = labels.shape
-    right = (labels == values).sum(axis=1) / rows
-    found = {"accuracy": wilson(right, np.full(windows, float(rows)))}
-    classes = max(TWO, classes, scores.shape[2])
-    inside = np.all((np.minimum(labels, values) >= 0) & (np.maximum(labels, values) < classes), axis=1)
-    found |= _where(inside, lambda of: _of_confusion(labels[of].astype(np.int64), values[of].astype(np.int64), classes))
-    if scores.shape[2] >= TWO:
-        scored = np.all(np.isfinite(scores), axis=(1, 2))
-        found |= _where(scored, lambda of: _of_scores(labels[of], values[of], scores[of], bins))
+    count, rows = windows.shape
+    right = (labels == values)[windows].sum(axis=1) / rows
+    found = {"accuracy": wilson(right, np.full(count, float(rows)))}
+    classes = max(TWO, classes, scores.shape[1])
+    inside = np.asarray((np.minimum(labels, values) >= 0) & (np.maximum(labels, values) < classes))
+    found |= _where(inside, windows, lambda of: _of_confusion(labels, values, of, classes))
+    if scores.shape[1] >= TWO:
+        scored = np.asarray(np.isfinite(scores).all(axis=1))
+        found |= _where(scored, windows, lambda of: _of_scores(labels, values, scores, of, bins))
     return found
 
 
-def _where(defined: Any, measure: Callable[[Any], dict[str, Estimate]]) -> dict[str, Estimate]:
-    """What is measured of these windows, and NaN for the others: what one of them lacks takes nothing from another."""
-    chosen = np.flatnonzero(defined)
-    if not len(chosen):
+def _where(usable: Bools, windows: Ints, measure: Callable[[Ints], dict[str, Estimate]]) -> dict[str, Estimate]:
+    """What is measured of windows with usable rows only, and NaN for the others: one takes nothing from another."""
+    if usable.all():
+        return measure(windows)
+    defined = np.asarray(usable[windows].all(axis=1))
+    if not defined.any():
         return {}
-    if len(chosen) == len(defined):
-        return measure(slice(None))  # nothing is copied
-    found = measure(chosen)
+    found = measure(windows[defined])
     spread = {name: [np.full(len(defined), np.nan) for _ in each] for name, each in found.items()}
     for name, each in found.items():
         for whole, part in zip(spread[name], each, strict=True):
-            whole[chosen] = part
+            whole[defined] = part
     return {name: Estimate(*ends) for name, ends in spread.items()}
 
 
-def _of_scores(labels: Floats, values: Floats, scores: Floats, bins: int) -> dict[str, Estimate]:
+def _of_scores(labels: Floats, values: Floats, scores: Floats, windows: Ints, bins: int) -> dict[str, Estimate]:
     """What follows from how sure the model was."""
-    rows, classes = scores.shape[1:]
-    truth = np.clip(labels, 0, classes - 1).astype(np.int64)
+    classes = scores.shape[1]
+    truth = _classes(labels, classes)
     if classes == TWO:
-        said, true = np.ascontiguousarray(scores[:, :, 1]), truth == 1
+        said, true = np.ascontiguousarray(scores[:, 1]), truth == 1
     else:
-        answered = np.clip(values, 0, classes - 1).astype(np.int64)
-        said, true = np.take_along_axis(scores, answered[:, :, None], 2)[:, :, 0], labels == values
-    order = np.argsort(said, axis=1, kind="stable")
+        said, true = scores[np.arange(len(scores)), _classes(values, classes)], labels == values
+    order = in_order(said, windows)
+    bins = max(1, min(bins, windows.shape[1] // BIN_ROWS_MIN))
     return {
-        "log_loss": log_loss(truth, scores),
-        "ece": _calibration(said, true, order, max(1, min(bins, rows // BIN_ROWS_MIN))),
-        "auc": area(truth, scores, order if classes == TWO else None),
+        "log_loss": mean(log_losses(truth, scores)[windows], 0.0),
+        "ece": _calibration((said - true)[order], bins),
+        "auc": area(truth, scores, windows, order if classes == TWO else None),
     }
 
 
-def log_loss(truth: Ints, scores: Floats) -> Estimate:
-    """The mean loss of the scores, clipped as scikit-learn does."""
-    score = np.take_along_axis(scores, truth[:, :, None], 2)[:, :, 0]
-    return mean(-np.log(np.clip(score, SMALLEST_SCORE, 1.0 - SMALLEST_SCORE)), 0.0)
+def _classes(numbers: Floats, classes: int) -> Ints:
+    """The numbers as class indexes; what is none as the next one that is."""
+    return np.clip(numbers, 0, classes - 1).astype(np.int64)
 
 
-def _of_confusion(labels: Ints, values: Ints, classes: int) -> dict[str, Estimate]:
+def log_losses(truth: Ints, scores: Floats) -> Floats:
+    """The loss of each row's scores, clipped as scikit-learn does."""
+    score = scores[np.arange(len(truth)), truth]
+    return -np.log(np.clip(score, SMALLEST_SCORE, 1.0 - SMALLEST_SCORE))
+
+
+def _of_confusion(labels: Floats, values: Floats, windows: Ints, classes: int) -> dict[str, Estimate]:
     """What follows from how often each class was answered with each."""
-    windows, rows = labels.shape
-    cells = labels * classes + values + (np.arange(windows) * classes**2)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=windows * classes**2)
-    shares = counts.reshape(windows, classes, classes) / rows
+    count, rows = windows.shape
+    cells = _classes(labels, classes) * classes + _classes(values, classes)
+    places = cells[windows] + (np.arange(count) * classes**2)[:, None]
+    counts = np.bincount(places.ravel(), minlength=count * classes**2)
+    shares = counts.reshape(count, classes, classes) / rows
     return {"f1": _f1(shares, rows), "kappa": _kappa(shares, rows)}
 
 
@@ -124,9 +132,9 @@ def _kappa(shares: Floats, rows: int) -> Estimate:
     return normal(np.where(chance < 1, value, np.nan), variance, -1.0, 1.0)
 
 
-def _calibration(said: Floats, true: npt.NDArray[np.bool_], order: Ints, bins: int) -> Estimate:
-    rows = said.shape[1]
-    gaps = np.take_along_axis(said - true, order, 1)
+def _calibration(gaps: Floats, bins: int) -> Estimate:
+    """From what was said less what was true, by what was said."""
+    rows = gaps.shape[1]
     sizes = np.full(bins, rows // bins) + (np.arange(bins) < rows % bins)  # as numpy.array_split
     sums = np.add.reduceat(gaps, np.cumsum(sizes) - sizes, axis=1)
     value = np.abs(sums).sum(axis=1) / rows

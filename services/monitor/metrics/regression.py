@@ -1,37 +1,46 @@
 """Metrics of numbers."""
 
 import numpy as np
+import numpy.typing as npt
 
 from services.monitor.metrics.intervals import Estimate, Floats, by_influence, mean
 
+Ints = npt.NDArray[np.int64]
 SMALLEST = float(np.finfo(np.float64).eps)  # as scikit-learn's mean_absolute_percentage_error: no division by 0
 
 
-def regression(labels: Floats, values: Floats) -> dict[str, Estimate]:
-    """MAE, RMSE, MAPE (a share, not per cent) and R2 of each window; arrays have the shape (windows, rows).
+def regression(labels: Floats, values: Floats, windows: Ints) -> dict[str, Estimate]:
+    """MAE, RMSE, MAPE (a share, not per cent) and R2 of each window.
 
-    >>> found = regression(np.array([[1.0, 2.0, 4.0]]), np.array([[1.0, 3.0, 4.0]]))
+    Args:
+        labels: of n rows.
+        values: answered, likewise.
+        windows: which of the n rows are in each; of the shape (windows, rows).
+
+    >>> found = regression(np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0]), np.array([[0, 1, 2]]))
     >>> {name: round(float(each.value[0]), 3) for name, each in found.items()}
     {'mae': 0.333, 'rmse': 0.577, 'mape': 0.167, 'r2': 0.786}
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large for a number is left out by its caller
         error = np.abs(labels - values)
-        found = {"mae": mean(error, 0.0), "rmse": _rmse(error)}
-        found["mape"] = mean(error / np.maximum(np.abs(labels), SMALLEST), 0.0)
-        found["r2"] = _r2(error, labels)
-    return found
+        squares = np.square(error)[windows]
+        share = error / np.maximum(np.abs(labels), SMALLEST)
+        return {
+            "mae": mean(error[windows], 0.0),
+            "rmse": _rmse(squares),
+            "mape": mean(share[windows], 0.0),
+            "r2": _r2(squares, labels[windows]),
+        }
 
 
-def _rmse(error: Floats) -> Estimate:
-    squares = np.square(error)
+def _rmse(squares: Floats) -> Estimate:
     middle = squares.mean(axis=1)
     root = np.sqrt(middle)
     influence = (squares - middle[:, None]) / np.maximum(2 * root, SMALLEST)[:, None]
     return by_influence(root, influence, 0.0)
 
 
-def _r2(error: Floats, labels: Floats) -> Estimate:
-    squares = np.square(error)
+def _r2(squares: Floats, labels: Floats) -> Estimate:
     spread = np.square(labels - labels.mean(axis=1, keepdims=True))
     middle = spread.mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
