@@ -10,8 +10,10 @@ reads all outputs and counts duplicates and gaps against the inputs that they na
 
 What differs. A slow row is stopped when it has done its share of the events (``rows.py``). MLServer reads JSON, and
 from "latest" only: its requests are sent once it answers. Its answers come in bursts, so its rate, cold and warm, is
-that from the sending of the requests to 95 % of the answers. The monitor's outputs are findings, and there are none
-without drift: its progress is its own word, taken over HTTP.
+that from the sending of the requests to 95 % of the answers. The monitor has a stream of its own, on which half of the
+rows are labels and the version has a training profile, so that it does all that it does by default; its findings are
+few, so its progress is the position that moves with them. ``millrace-serving-labelled`` is serving on that stream:
+events a second are rows there, labels included.
 
 The order of the rows rotates from round to round. Nothing here asserts a speed.
 """

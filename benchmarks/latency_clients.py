@@ -39,9 +39,8 @@ def encode_events(stage: Stage, prefix: str, count: int, at_ms: int, rate: float
     """Events as (key, value), made before the clock runs. The id tells the number."""
     schema = Schema.of(stage.project.event_schema).parsed
     header = b"\0" + stage.event_schema_id.to_bytes(4, "big")
-    numbers = np.random.default_rng(2).normal(size=(count, FIELDS)).tolist()
     events = []
-    for number, row in enumerate(numbers):
+    for number, row in enumerate(fields(count).tolist()):
         entity = f"entity-{number * 7919 % ENTITIES:04d}"  # 7919 is coprime to ENTITIES: all in turn, neighbours apart
         record = {"id": event_id(prefix, number), "entity": entity, "at": at_ms + round(number * 1000 / rate)}
         record |= {f"x{field}": value for field, value in enumerate(row)}
@@ -50,6 +49,11 @@ def encode_events(stage: Stage, prefix: str, count: int, at_ms: int, rate: float
         schemaless_writer(out, schema, record)
         events.append((entity.encode(), out.getvalue()))
     return events
+
+
+def fields(count: int) -> np.ndarray[Any, Any]:
+    """The fields of so many events, of the shape (events, fields)."""
+    return np.random.default_rng(2).normal(size=(count, FIELDS))
 
 
 def event_id(prefix: str, number: int) -> str:

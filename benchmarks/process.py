@@ -1,18 +1,14 @@
 """Processes of rows: started with their output in a file, stopped with all that they started."""
 
-import json
 import os
 import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
-from benchmarks.readback import rows_below
 from benchmarks.rows import ROOT, Command
 from millrace.local.settings import environment
 
@@ -49,26 +45,6 @@ def last_words(log_path: Path) -> str:
         return "it wrote nothing"
     lines = [line.strip() for line in log_path.read_text("utf-8", "replace").splitlines() if line.strip()]
     return (lines[-1] if lines else "it wrote nothing")[:REASON_CHARS]
-
-
-class MonitorProgress:
-    """How many rows of observations the monitor has taken, by its own word: without labels it publishes nothing.
-
-    It is asked over HTTP which frame of each partition is next; what lies below is known from the log.
-    """
-
-    def __init__(self, url: str, frames: dict[int, list[tuple[int, int]]]) -> None:
-        self._url = url
-        self._frames = frames
-
-    def __call__(self) -> int:
-        """Rows of all frames that are done; 0 while it does not answer."""
-        try:
-            with urllib.request.urlopen(f"{self._url}/monitor", timeout=5) as answer:
-                places = json.load(answer)
-        except (urllib.error.URLError, OSError):
-            return 0
-        return sum(rows_below(self._frames[int(number)], place["next_offset"]) for number, place in places.items())
 
 
 def until_answering(process: psutil.Popen, answers: Callable[[], int], probe: Callable[[], None]) -> int:

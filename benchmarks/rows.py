@@ -42,6 +42,8 @@ class Round:
     """Of the predictions."""
     ports: Mapping[str, int]
     """For everything that listens, by name."""
+    labelled: bool = False
+    """Half of its rows are labels. Two rows run on it, and what they write is not held against the inputs."""
 
     @property
     def samples(self) -> str:
@@ -95,7 +97,7 @@ class Row:
 
 def service(one: Round, name: str) -> Command:
     """A service of ours, by the name of its row."""
-    part = name.removeprefix("millrace-")
+    part = name.split("-")[1]
     stage = one.stage
     env = {
         "MILLRACE_BOOTSTRAP_SERVERS": stage.bootstrap_servers,
@@ -213,7 +215,8 @@ def _mlserver(one: Round, name: str, server: Mapping[str, Any], runtime: Mapping
 
 INGEST = Row("millrace-ingest", EXACTLY_ONCE, 1.0, service, topics.SAMPLES, SAMPLE)
 SERVING = Row("millrace-serving", EXACTLY_ONCE, 1.0, service, topics.PREDICTIONS)
-MONITOR = Row("millrace-monitor", AT_LEAST_ONCE, 0.5, service, topics.OBSERVATIONS)
+SERVING_LABELLED = Row("millrace-serving-labelled", EXACTLY_ONCE, 1.0, service, topics.PREDICTIONS)
+MONITOR = Row("millrace-monitor", EXACTLY_ONCE, 1.0, service, topics.OBSERVATIONS)
 PEERS = (
     Row("faust", AT_LEAST_ONCE, 0.1, peer),
     Row("quix-eos", EXACTLY_ONCE, 0.4, peer_apart),
@@ -226,4 +229,4 @@ PEERS = (
     Row("byte-copy", "none", 1.0, peer, origin=SAMPLE),
 )
 SERVERS = (SERVING, *PEERS)
-ROWS = (SERVING, INGEST, MONITOR, *PEERS)
+ROWS = (SERVING, INGEST, SERVING_LABELLED, MONITOR, *PEERS)

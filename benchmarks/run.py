@@ -10,18 +10,19 @@ from typing import Any
 import psutil
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from benchmarks.labelled import load_labelled, record_profile
 from benchmarks.latency_clients import encode_events
 from benchmarks.latency_stage import make_project, prepare, trained
 from benchmarks.load import load, requests_of
-from benchmarks.process import MonitorProgress, last_words, numbers_of, started, until_answering
+from benchmarks.process import last_words, numbers_of, started, until_answering
 from benchmarks.readback import PROBE, Count, check, frame_rows, offsets_of
-from benchmarks.rows import INGEST, MONITOR, PORTS, SERVERS, SERVING, Round, Row, SkippedError
-from benchmarks.watch import Ends, Progress, Watched, watch
+from benchmarks.rows import INGEST, MONITOR, PORTS, SERVERS, SERVING_LABELLED, Round, Row, SkippedError
+from benchmarks.watch import Ends, Progress, Published, Watched, watch
 from millrace.contracts import topics
 from millrace.contracts.registry_client import SchemaRegistry
 from millrace.contracts.schemas import row_schema
 from millrace.local.embedded import Embedded
-from millrace.local.ports import HOST, PortBook
+from millrace.local.ports import PortBook
 
 TREES = 100
 ROW_TIMEOUT_S = 150.0
@@ -73,19 +74,34 @@ class Bench:
     def run(self, rounds: int, wanted: Sequence[Row]) -> Iterator[Outcome]:
         """All rounds. Ingest always runs, since it makes the samples; the order of the rest rotates."""
         for number in range(rounds):
-            one = self._prepare(number)
-            order = [row for row in SERVERS if row in wanted or (row is SERVING and MONITOR in wanted)]
-            turn = number * TURN % max(1, len(order))
-            last = [MONITOR] if MONITOR in wanted else []
-            for row in (INGEST, *order[turn:], *order[:turn], *last):
-                outcome = self._run(one, row)
-                if row in wanted:
-                    yield outcome
-            self._delete(*(spec.name for spec in topics.specs(one.stage.project) if spec.name.startswith("bench")))
+            order = [row for row in SERVERS if row in wanted]
+            if order or INGEST in wanted:
+                turn = number * TURN % max(1, len(order))
+                one = self._prepare(number)
+                for row in (INGEST, *order[turn:], *order[:turn]):
+                    outcome = self._run(one, row)
+                    if row in wanted:
+                        yield outcome
+                self._end(one)
+            if MONITOR in wanted or SERVING_LABELLED in wanted:
+                yield from self._labelled(number)
 
-    def _prepare(self, number: int) -> Round:
-        """A stream of its own with all events, and the deployed model."""
-        folder, name = self._folder / f"round{number}", f"bench{number}"
+    def _labelled(self, number: int) -> Iterator[Outcome]:
+        """Serving and the monitor on the same rows, half of which are labels."""
+        one = self._prepare(number, labelled=True)
+        self._run(one, INGEST)
+        yield self._run(one, SERVING_LABELLED)
+        record_profile(one.stage)
+        yield self._run(one, MONITOR)
+        self._end(one)
+
+    def _end(self, one: Round) -> None:
+        self._delete(*(spec.name for spec in topics.specs(one.stage.project) if spec.name.startswith("bench")))
+
+    def _prepare(self, number: int, *, labelled: bool = False) -> Round:
+        """A stream of its own with all events, or half as many with their labels, and the deployed model."""
+        name = f"bench{number}-labelled" if labelled else f"bench{number}"
+        folder = self._folder / name
         self._tell(f"round {number + 1}: load events", 0, self._events)
         project = make_project(
             folder / "project", partitions=self._partitions, features=FEATURES, stream=name, model=name
@@ -94,12 +110,15 @@ class Bench:
         model_file = folder / "model.onnx"
         model_file.write_bytes(trained(len(FEATURES), TREES))
         schema_id = asyncio.run(self._schema_id(f"{name}-predictions-value", row_schema(topics.PREDICTIONS, project)))
-        if stage.event_schema_id not in self._pairs:
-            now_ms = time.time_ns() // 1_000_000
-            self._pairs = {stage.event_schema_id: encode_events(stage, "bench", self._events, now_ms, EVENT_RATE)}
-        load(self.bootstrap_servers, stage.topic(topics.EVENTS), self._pairs[stage.event_schema_id])
+        now_ms = time.time_ns() // 1_000_000
+        if labelled:
+            load_labelled(stage, "bench", self._events // 2, now_ms, EVENT_RATE)
+        else:
+            if stage.event_schema_id not in self._pairs:
+                self._pairs = {stage.event_schema_id: encode_events(stage, "bench", self._events, now_ms, EVENT_RATE)}
+            load(self.bootstrap_servers, stage.topic(topics.EVENTS), self._pairs[stage.event_schema_id])
         ports = PortBook(folder / "row-ports.json").choose(PORTS)
-        return Round(stage, self._events, model_file, schema_id, ports)
+        return Round(stage, self._events, model_file, schema_id, ports, labelled)
 
     async def _schema_id(self, subject: str, schema: dict[str, Any]) -> int:
         async with SchemaRegistry(self.schema_registry_url) as registry:
@@ -123,7 +142,7 @@ class Bench:
                     timeout_s=ROW_TIMEOUT_S, tell=lambda done: self._tell(row.name, done, outcome.target),
                 )  # fmt: skip
                 done = progress()
-            if row is MONITOR:
+            if one.labelled:
                 outcome.count = Count(done, 0, 0)
             else:
                 outcome.count = check(self.bootstrap_servers, row.topic(one), row.origin, inputs)
@@ -139,7 +158,11 @@ class Bench:
         """How to see the row's progress, and what its outputs are held against."""
         if row is MONITOR:
             frames = frame_rows(self.bootstrap_servers, one.stage.topic(topics.OBSERVATIONS))
-            return MonitorProgress(f"http://{HOST}:{one.ports['monitor']}", frames), {}
+            group = f"millrace-monitor-{one.stage.project.model}-published"
+            return Published(self.bootstrap_servers, group, one.stage.topic(topics.OBSERVATIONS), frames), {}
+        if one.labelled:
+            ends = Ends(self.bootstrap_servers, row.topic(one), one.partitions).until_known()
+            return (ends if row is INGEST else lambda: 2 * ends()), {}
         topic = one.stage.topic(topics.EVENTS) if row is INGEST or row.name == "byte-copy" else one.samples
         if topic not in self._offsets:
             self._offsets[topic] = offsets_of(self.bootstrap_servers, topic)

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from benchmarks.readback import rows_below
 
 POLL_S = 0.04
 PROCESSES_EVERY = 6  # polls; to look through all processes takes some milliseconds
@@ -75,6 +77,27 @@ class Ends:
         )
         with suppress(KafkaException):  # a new topic has no leader for a moment: nothing is visible yet
             self._seen = sum(future.result().offset for future in futures.values())
+        return self._seen
+
+
+class Published:
+    """The rows of observations whose findings are out, by the position that moves with them."""
+
+    def __init__(
+        self, bootstrap_servers: str, group: str, topic: str, frames: dict[int, list[tuple[int, int]]]
+    ) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "socket.nagle.disable": True})
+        self._asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in frames])
+        self._frames = frames
+        self._seen = 0
+
+    def __call__(self) -> int:
+        """Never less than before; 0 while nothing is out."""
+        futures = self._admin.list_consumer_group_offsets([self._asked], request_timeout=CALL_S)
+        with suppress(KafkaException):  # a new group has no coordinator for a moment
+            for future in futures.values():
+                places = future.result().topic_partitions
+                self._seen = sum(rows_below(self._frames[at.partition], at.offset) for at in places)
         return self._seen
 
 

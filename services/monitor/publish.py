@@ -1,6 +1,6 @@
 """What the monitor writes: each event's topic, and what is counted about it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 
 from millrace.bus.context import Context
@@ -60,10 +60,11 @@ def out_records(context: Context, events: Iterable[Event]) -> list[OutRecord]:
 
 def count(context: Context, events: Iterable[Event]) -> None:
     """Bring metrics up to date, and log what an operator would look for, once the events are written."""
+    newest: dict[Hashable, ModelMetricsMeasured] = {}  # of what is measured in many windows the last one stays
     for event in events:
         match event:
             case ModelMetricsMeasured():
-                model_metrics.measured(event)
+                newest[event.version, event.variant, event.slice, event.source] = event
             case DriftDetected():
                 model_metrics.drifted(event)
                 context.traces.add(loop_spans.drift(event))
@@ -76,12 +77,17 @@ def count(context: Context, events: Iterable[Event]) -> None:
                 log.info("retrain asked for", request=event.request_id, why=event.message)
             case _:
                 pass
+    for measured in newest.values():
+        model_metrics.measured(measured)
 
 
 def count_written(records: Iterable[OutRecord]) -> None:
     """Count what was written, by topic."""
+    values: dict[str, list[bytes | None]] = {}
     for record in records:
-        counting.written("monitor", record.topic, [record.value])
+        values.setdefault(record.topic, []).append(record.value)
+    for topic, written in values.items():
+        counting.written("monitor", topic, written)
 
 
 def count_saved(context: Context, partition: int, records: Iterable[OutRecord]) -> None:

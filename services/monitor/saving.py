@@ -12,11 +12,11 @@ otherwise all observations that the broker still has are read.
 
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
 from millrace.bus.context import Context
@@ -34,7 +34,7 @@ log = get_logger(__name__)
 FORM = 2  # of the saved content; another number makes older states unfit, so that they are not misread
 PART_BYTES = 500_000  # half of what the broker takes in one record
 REACH = 64  # offsets looked at from the end backwards at first; parts of one saving stand together
-LEVEL = 1  # of the compression: the next ones are three times as slow for a tenth less
+CODEC = "zstd"  # eight times as fast as zlib here, and smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class StateTopic:
     def records(self, saved: Saved, now_ms: int) -> list[OutRecord]:
         """The saving as records, to be written in one transaction."""
         body = {"join_from_sample": saved.join_from_sample, "watch": saved.content, "alarm": saved.alarm}
-        packed = zlib.compress(json.dumps(body, separators=(",", ":")).encode(), LEVEL)
+        packed = compressed(json.dumps(body, separators=(",", ":")).encode())
         pieces = [packed[at : at + PART_BYTES] for at in range(0, len(packed), PART_BYTES)]
         written = []
         for part, piece in enumerate(pieces):
@@ -102,7 +102,7 @@ class StateTopic:
             if whole is not None:
                 try:
                     return _unpacked(whole)
-                except (ValueError, KeyError, TypeError, zlib.error) as error:
+                except (ValueError, KeyError, TypeError, OSError) as error:
                     return f"the state until offset {whole[0].until_offset} cannot be read: {error}"
             if start == bounds.begin:
                 break
@@ -131,8 +131,18 @@ def _whole(parts: Sequence[MonitorStateSaved]) -> list[MonitorStateSaved] | None
     return None
 
 
+def compressed(content: bytes) -> bytes:
+    """The content as it is saved."""
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, CODEC) as stream:
+        stream.write(content)
+    packed: bytes = sink.getvalue().to_pybytes()
+    return packed
+
+
 def _unpacked(parts: Sequence[MonitorStateSaved]) -> Saved:
-    body = json.loads(zlib.decompress(b"".join(part.content for part in parts)))
+    with pa.CompressedInputStream(pa.BufferReader(b"".join(part.content for part in parts)), CODEC) as packed:
+        body = json.loads(packed.read())
     return Saved(
         until_offset=parts[0].until_offset,
         until_sample_offset=parts[0].until_sample_offset,

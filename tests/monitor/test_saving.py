@@ -3,7 +3,6 @@
 import functools
 import json
 import random
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +16,7 @@ from millrace.contracts import topics
 from millrace.contracts.events import MonitorStateSaved
 from millrace.contracts.gates_policy import Slice
 from millrace.contracts.monitor_policy import Watched, Windows
-from services.monitor.saving import PART_BYTES, Saved, StateTopic
+from services.monitor.saving import PART_BYTES, Saved, StateTopic, compressed
 from tests.monitor.processes import (
     POLICY,
     Process,
@@ -246,7 +245,7 @@ def test_a_state_that_cannot_be_read_is_passed_over(project, make):
         return await outputs(world)
 
     expected = undisturbed(project, observed)
-    for content in (b"no", zlib.compress(json.dumps({"watch": {}, "alarm": None, "join_from_sample": 0}).encode())):
+    for content in (b"no", compressed(json.dumps({"watch": {}, "alarm": None, "join_from_sample": 0}).encode())):
         with structlog.testing.capture_logs() as lines:
             assert expected == simulate(functools.partial(work, content))
         assert 2 == sum(line["event"] == "monitor reads all observations" for line in lines)
