@@ -13,16 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from millrace.bus.context import Context
+from millrace.bus.savings import Place, newest_whole
 from millrace.bus.types import OutRecord
 from millrace.contracts import topics
-from millrace.contracts.errors import ContractError
 from millrace.contracts.events import FeatureStateSaved
 from millrace.contracts.project import Project
 from millrace.contracts.topics import topic_name
 from millrace.telemetry.log import get_logger
 
 log = get_logger(__name__)
-REACH = 64  # offsets looked at from the end backwards at first; parts of one saving stand together
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +67,11 @@ class StateTopic:
 
     async def newest(self, end: int) -> Saved | None:
         """The newest whole saving of samples below ``end``; None if there is none that fits the project."""
-        bounds = await self._context.transport.bounds(self._topic, self._number)
-        reach, parts = REACH, list[FeatureStateSaved]()
-        while True:
-            start = max(bounds.begin, bounds.end - reach)
-            parts = await self._read(start, bounds.end)
-            whole = _whole([part for part in parts if part.until_offset <= end])
-            if whole is not None:
-                break
-            if start == bounds.begin:
-                return None
-            reach *= 4
+        whole, _ = await newest_whole(
+            self._context, self._topic, self._number, FeatureStateSaved, _place, lambda part: part.until_offset <= end
+        )
+        if not whole:
+            return None
         if (whole[0].feature_set, whole[0].config_hash) != (self._context.project.feature_set, self._config_hash):
             log.info("saved state is of another project", partition=self._number, until_offset=whole[0].until_offset)
             return None
@@ -87,25 +80,9 @@ class StateTopic:
             frames.setdefault(part.kind, []).append(part.frame)
         return Saved(whole[0].until_offset, whole[0].ids_from_offset, frames)
 
-    async def _read(self, start: int, stop: int) -> list[FeatureStateSaved]:
-        found = []
-        async for records in self._context.transport.read(self._topic, self._number, start, stop):
-            for record in records:
-                try:
-                    found.append(await self._context.codec.decode(FeatureStateSaved, record.value))
-                except ContractError as error:
-                    log.warning("saved state left out", offset=record.offset, error=str(error))
-        return found
 
-
-def _whole(parts: Sequence[FeatureStateSaved]) -> list[FeatureStateSaved] | None:
-    """The parts of the newest saving that is complete."""
-    for until in sorted({part.until_offset for part in parts}, reverse=True):
-        found = {(part.kind, part.part): part for part in parts if part.until_offset == until}
-        first = next(iter(found.values()))
-        if len(found) == first.parts:
-            return list(found.values())
-    return None
+def _place(part: FeatureStateSaved) -> Place:
+    return Place(part.until_offset, (part.kind, part.part))
 
 
 def meaning(project: Project) -> str:

@@ -20,20 +20,16 @@ import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
 from millrace.bus.context import Context
+from millrace.bus.savings import Place, newest_whole
 from millrace.bus.types import OutRecord
 from millrace.contracts import topics
-from millrace.contracts.errors import ContractError
 from millrace.contracts.events import MonitorStateSaved
 from millrace.contracts.project import Project
 from millrace.contracts.topics import topic_name
-from millrace.telemetry.log import get_logger
 from services.monitor.policy import Policy
-
-log = get_logger(__name__)
 
 FORM = 2  # of the saved content; another number makes older states unfit, so that they are not misread
 PART_BYTES = 500_000  # half of what the broker takes in one record
-REACH = 64  # offsets looked at from the end backwards at first; parts of one saving stand together
 CODEC = "zstd"  # eight times as fast as zlib here, and smaller
 
 
@@ -93,42 +89,21 @@ class StateTopic:
 
     async def newest(self) -> Saved | str:
         """The newest whole state that fits, or in words why there is none."""
-        bounds = await self._context.transport.bounds(self._topic, self._number)
-        reach = REACH
-        while True:
-            start = max(bounds.begin, bounds.end - reach)
-            parts = await self._read(start, bounds.end)
-            whole = _whole([part for part in parts if part.config_hash == self._config_hash])
-            if whole is not None:
-                try:
-                    return _unpacked(whole)
-                except (ValueError, KeyError, TypeError, OSError) as error:
-                    return f"the state until offset {whole[0].until_offset} cannot be read: {error}"
-            if start == bounds.begin:
-                break
-            reach *= 4
-        if parts:
-            return "what is saved belongs to other settings in model.yaml or another release of the monitor"
-        return "nothing is saved"
-
-    async def _read(self, start: int, stop: int) -> list[MonitorStateSaved]:
-        found = []
-        async for records in self._context.transport.read(self._topic, self._number, start, stop):
-            for record in records:
-                try:
-                    found.append(await self._context.codec.decode(MonitorStateSaved, record.value))
-                except ContractError as error:
-                    log.warning("saved state left out", offset=record.offset, error=str(error))
-        return found
+        whole, any_saved = await newest_whole(
+            self._context, self._topic, self._number, MonitorStateSaved, _place,
+            lambda part: part.config_hash == self._config_hash,
+        )  # fmt: skip
+        if not whole:
+            other = "what is saved belongs to other settings in model.yaml or another release of the monitor"
+            return other if any_saved else "nothing is saved"
+        try:
+            return _unpacked(sorted(whole, key=lambda part: part.part))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            return f"the state until offset {whole[0].until_offset} cannot be read: {error}"
 
 
-def _whole(parts: Sequence[MonitorStateSaved]) -> list[MonitorStateSaved] | None:
-    """The parts of the newest saving that is complete, in their order."""
-    for until in sorted({part.until_sample_offset for part in parts}, reverse=True):
-        found = {part.part: part for part in parts if part.until_sample_offset == until}
-        if set(found) >= set(range(max(part.parts for part in found.values()))):
-            return [found[number] for number in sorted(found)]
-    return None
+def _place(part: MonitorStateSaved) -> Place:
+    return Place(part.until_sample_offset, part.part)
 
 
 def compressed(content: bytes) -> bytes:
