@@ -1,20 +1,16 @@
 """Kolmogorov-Smirnov: the greatest distance of two distribution functions."""
 
-import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from services.monitor.detect.tables import counted
-from services.monitor.detect.window import LEVEL, Comparison, Counted, Floats, Ints, Kind, effective_rows, finite
-
-POINTS = 128  # a shift is underestimated by at most 1/128 there, and a window is remembered in 1 kB
+from services.monitor.detect.quantiles import POINTS, OfQuantiles
+from services.monitor.detect.window import LEVEL, Floats
 
 
-class KolmogorovSmirnov(Counted):
+class KolmogorovSmirnov(OfQuantiles):
     """The two-sample Kolmogorov-Smirnov test, for numbers.
 
     The statistic is the greatest difference of the two empirical distribution functions, 0 to 1, over ``POINTS``
@@ -42,45 +38,17 @@ class KolmogorovSmirnov(Counted):
     """
 
     name: ClassVar[str] = "ks"
-    kind: ClassVar[Kind] = "numbers"
+    _most: ClassVar[float] = 1.0
 
     def __init__(self, reference: npt.NDArray[Any], level: float = LEVEL) -> None:
-        self._level = level
-        known = finite(reference)
-        shares = np.arange(1, POINTS + 1) / (POINTS + 1)
-        self._edges = np.unique(np.quantile(known, shares, method="inverted_cdf")) if len(known) else np.empty(0)
-        self.reference = self.count(known)
+        super().__init__(reference, np.arange(1, POINTS + 1) / (POINTS + 1), level)
 
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        """The parameters by name, for the evidence."""
-        return {"level": self._level}
+    def _distance(self, apart: Floats) -> Floats:
+        distances: Floats = np.abs(apart).max(axis=1)
+        return distances
 
-    def count(self, values: Floats) -> Ints:
-        """Rows between neighbouring quantiles of the reference."""
-        return counted(self._edges, values)
+    def _survival(self, scaled: Floats) -> Floats:
+        return np.asarray(special.kolmogorov(scaled), np.float64)
 
-    def p_values(self, counts: Ints) -> Floats:
-        """The p-value of each line of a table of counts."""
-        rows = effective_rows(int(self.reference.sum()), counts.sum(axis=1))
-        p_values: Floats = special.kolmogorov(np.sqrt(rows) * self._distances(counts))
-        return p_values
-
-    def compare(self, counts: Ints) -> Comparison:
-        """Compare rows that were counted with the reference."""
-        reference, window = int(self.reference.sum()), int(counts.sum())
-        rows = effective_rows(reference, window)
-        threshold = float(special.kolmogi(self._level)) / math.sqrt(rows) if rows else 1.0
-        return Comparison(
-            statistic=float(self._distances(counts[None])[0]),
-            threshold=min(threshold, 1.0),
-            p_value=float(self.p_values(counts[None])[0]),
-            reference_rows=reference,
-            window_rows=window,
-        )
-
-    def _distances(self, counts: Ints) -> Floats:
-        rows = counts.sum(axis=1, keepdims=True)
-        before = self.reference.cumsum() / max(self.reference.sum(), 1)
-        distances: Floats = np.abs(counts.cumsum(axis=1) / np.maximum(rows, 1) - before).max(axis=1)
-        return np.where((rows[:, 0] > 0) & (self.reference.sum() > 0), distances, 0.0)
+    def _scaled_threshold(self) -> float:
+        return float(special.kolmogi(self._level))

@@ -1,20 +1,18 @@
 """Wasserstein: how far the rows of one distribution have to be moved to make the other."""
 
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from services.monitor.detect.tables import counted
-from services.monitor.detect.window import LEVEL, Comparison, Counted, Floats, Ints, Kind, effective_rows, finite
+from services.monitor.detect.quantiles import POINTS, OfQuantiles
+from services.monitor.detect.window import LEVEL, Floats
 
-POINTS = 128
 CUT = 0.01  # share of the reference rows beyond each end
 
 
-class Wasserstein(Counted):
+class Wasserstein(OfQuantiles):
     """The first Wasserstein (earth mover's) distance, for numbers.
 
     The statistic is the area between the two distribution functions, in standard deviations of the reference. A shift
@@ -47,53 +45,26 @@ class Wasserstein(Counted):
     """
 
     name: ClassVar[str] = "wasserstein"
-    kind: ClassVar[Kind] = "numbers"
+    _most: ClassVar[float] = math.inf
 
     def __init__(self, reference: npt.NDArray[Any], level: float = LEVEL) -> None:
-        self._level = level
-        known = finite(reference)
-        shares = np.linspace(CUT, 1 - CUT, POINTS)
-        self._edges = np.unique(np.quantile(known, shares, method="inverted_cdf")) if len(known) else np.empty(0)
-        self.reference = self.count(known)
+        super().__init__(reference, np.linspace(CUT, 1 - CUT, POINTS), level)
         self._widths = np.diff(self._edges)
-        self._mean, self._deviation = self._norm()
+        mean, self._deviation = self._norm()
+        self._mean = mean / self._deviation
 
-    @property
-    def parameters(self) -> Mapping[str, float]:
-        """The parameters by name, for the evidence."""
-        return {"level": self._level}
+    def _distance(self, apart: Floats) -> Floats:
+        """The area between the functions, by the trapezium rule, in deviations."""
+        inner = apart[:, :-1]
+        areas: Floats = np.abs((inner[:, 1:] + inner[:, :-1]) / 2) @ self._widths / self._deviation
+        return areas
 
-    def count(self, values: Floats) -> Ints:
-        """Rows between neighbouring quantiles of the reference."""
-        return counted(self._edges, values)
-
-    def p_values(self, counts: Ints) -> Floats:
-        """The p-value of each line of a table of counts."""
-        rows = effective_rows(int(self.reference.sum()), counts.sum(axis=1))
-        above = np.maximum(np.sqrt(rows) * self._areas(counts) - self._mean, 0.0)
-        p_values: Floats = np.exp(-0.5 * (above / self._deviation) ** 2)
+    def _survival(self, scaled: Floats) -> Floats:
+        p_values: Floats = np.exp(-0.5 * np.maximum(scaled - self._mean, 0.0) ** 2)
         return p_values
 
-    def compare(self, counts: Ints) -> Comparison:
-        """Compare rows that were counted with the reference."""
-        reference, window = int(self.reference.sum()), int(counts.sum())
-        rows = effective_rows(reference, window)
-        least = self._mean + self._deviation * math.sqrt(-2 * math.log(self._level))
-        return Comparison(
-            statistic=float(self._areas(counts[None])[0]) / self._deviation,
-            threshold=least / math.sqrt(rows) / self._deviation if rows else math.inf,
-            p_value=float(self.p_values(counts[None])[0]),
-            reference_rows=reference,
-            window_rows=window,
-        )
-
-    def _areas(self, counts: Ints) -> Floats:
-        """The area between the functions, in the unit of the feature, by the trapezium rule for each line."""
-        rows = counts.sum(axis=1, keepdims=True)
-        before = self.reference.cumsum() / max(self.reference.sum(), 1)
-        apart = (counts.cumsum(axis=1) / np.maximum(rows, 1) - before)[:, :-1]
-        areas: Floats = np.abs((apart[:, 1:] + apart[:, :-1]) / 2) @ self._widths
-        return np.where((rows[:, 0] > 0) & (self.reference.sum() > 0), areas, 0.0)
+    def _scaled_threshold(self) -> float:
+        return self._mean + math.sqrt(-2 * math.log(self._level))
 
     def _norm(self) -> tuple[float, float]:
         """Mean of the norm in the limit, and the largest deviation that it is the supremum of."""
