@@ -1,14 +1,21 @@
 """Whether labels are late: only then may an estimate ask for a retrain."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
 
 from services.monitor.frames import Ints
 from services.monitor.policy import Policy
+from services.monitor.trail import packed, unpacked
 
 LATE_DELAYS = 2.0  # labels are late when they are so many times their normal delay behind
+KEPT = 500  # event times of the newest rows that are remembered, of events and of labels
+WILD = 3  # of them may be dated in the future, and move nothing
+NO_TIMES: Ints = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Lateness:
     """How far labels are behind events.
 
@@ -19,46 +26,70 @@ class Lateness:
     - in *rows*: at least ``warm_up_rows`` of the newest events are younger than it, so that the error's own detector
       lacks as many rows as it would need to begin. No more of them are looked at than are kept.
 
-    So a stream whose labels come in their declared time is never late, however long that is.
+    So a stream whose labels come in their declared time is never late, however long that is. "The newest" is the fourth
+    newest of the last ``KEPT``: an event that is dated a year ahead would else stand for the newest one for a year.
 
     Attributes:
         delay_ms: how old the newest label's event may be.
         rows: how many younger ones it may have.
-        newest_ms: event time of the newest event; 0 before the first.
-        labelled_ms: that of the newest one with a label; of the first one as long as none has.
+        first_ms: event time of the first event; None before it.
+        times_ms: of the last events, in samples order.
+        labelled_times_ms: of the events of the last labels, likewise.
     """
 
     delay_ms: float
     rows: int
-    newest_ms: int = 0
-    labelled_ms: int | None = None
+    first_ms: int | None = None
+    times_ms: Ints = field(default_factory=lambda: NO_TIMES)
+    labelled_times_ms: Ints = field(default_factory=lambda: NO_TIMES)
 
     @classmethod
     def of(cls, policy: Policy) -> "Lateness":
         """Before the first event."""
         return cls(LATE_DELAYS * policy.label_delay_ms, policy.warm_up_rows)
 
+    @property
+    def newest_ms(self) -> int:
+        """Event time of the newest event; 0 before the first."""
+        return _newest(self.times_ms) if len(self.times_ms) else 0
+
+    @property
+    def labelled_ms(self) -> int | None:
+        """That of the newest one with a label; of the first one as long as none has."""
+        return _newest(self.labelled_times_ms) if len(self.labelled_times_ms) else self.first_ms
+
     def after(self, times_ms: Ints, labelled_ms: Ints) -> "Lateness":
         """After events of these times, and labels of events of those times."""
-        newest, labelled = self.newest_ms, self.labelled_ms
-        if len(times_ms):
-            newest = max(newest, int(times_ms.max()))
-            labelled = int(times_ms[0]) if labelled is None else labelled
-        if len(labelled_ms) and labelled is not None:
-            labelled = max(labelled, int(labelled_ms.max()))
-        return replace(self, newest_ms=newest, labelled_ms=labelled)
+        first = int(times_ms[0]) if self.first_ms is None and len(times_ms) else self.first_ms
+        return replace(
+            self,
+            first_ms=first,
+            times_ms=np.concatenate([self.times_ms, times_ms[-KEPT:]])[-KEPT:],
+            labelled_times_ms=np.concatenate([self.labelled_times_ms, labelled_ms[-KEPT:]])[-KEPT:],
+        )
 
     def late(self, newest_times_ms: Ints, kept: int) -> bool:
         """Whether they are late, the newest events having these times, of which at most ``kept`` are known."""
-        if self.labelled_ms is None:
+        labelled_ms = self.labelled_ms
+        if labelled_ms is None:
             return False
-        younger = int((newest_times_ms > self.labelled_ms).sum())
-        return self.newest_ms - self.labelled_ms > self.delay_ms and younger >= min(self.rows, kept)
+        younger = int((newest_times_ms > labelled_ms).sum())
+        return self.newest_ms - labelled_ms > self.delay_ms and younger >= min(self.rows, kept)
 
-    def saved(self) -> list[int | None]:
-        """Both times."""
-        return [self.newest_ms, self.labelled_ms]
+    def saved(self) -> list[Any]:
+        """All that it remembers, as plain data."""
+        return [self.first_ms, packed(self.times_ms), packed(self.labelled_times_ms)]
 
-    def restored(self, saved: list[int | None]) -> "Lateness":
+    def restored(self, saved: list[Any]) -> "Lateness":
         """As it was when that was saved."""
-        return replace(self, newest_ms=saved[0] or 0, labelled_ms=saved[1])
+        return replace(self, first_ms=saved[0], times_ms=unpacked(saved[1]), labelled_times_ms=unpacked(saved[2]))
+
+
+def _newest(times_ms: Ints) -> int:
+    """The newest time that does not stand alone.
+
+    >>> _newest(np.array([7, 9, 8])), _newest(np.arange(100)), _newest(np.append(np.arange(100), 10**15))
+    (8, 96, 97)
+    """
+    place = len(times_ms) - 1 - min(WILD, (len(times_ms) - 1) // 2)
+    return int(np.partition(times_ms, place)[place])

@@ -1,5 +1,6 @@
 """When labels are late."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,27 @@ def test_an_older_label_does_not_set_it_back() -> None:
     """Labels come in any order; the newest event that has one counts."""
     known = LATENESS.after(np.array([0, 5_000]), np.array([4_000]))
 
-    assert known == known.after(NONE, np.array([1_000]))
+    assert 4_000 == known.after(NONE, np.array([1_000])).labelled_ms
+
+
+def test_an_event_from_the_future_does_not_stand_for_the_newest() -> None:
+    """Neither one that has a label, which would make labels never late, nor one that has none."""
+    times = np.arange(0, 30_000, 100)
+    wild = np.append(times[:20], 10**15)
+
+    assert LATENESS.after(times, times[:20]).late(times, 2_000)
+    assert LATENESS.after(times, wild).late(times, 2_000)
+    assert not LATENESS.after(np.append(times, 10**15), times).late(times, 2_000)
+
+
+def test_cuts_make_no_difference() -> None:
+    """One at a time or all at once, saved and restored in between: the same."""
+    times, labels = np.random.default_rng(1).integers(0, 10**6, (2, 3_000))
+    known = LATENESS
+    for time, label in zip(times, labels, strict=True):
+        known = LATENESS.restored(json.loads(json.dumps(known.after(np.array([time]), np.array([label])).saved())))
+
+    assert LATENESS.after(times, labels).saved() == known.saved()
 
 
 def test_no_more_rows_are_asked_for_than_are_kept() -> None:
@@ -46,4 +67,4 @@ def test_no_more_rows_are_asked_for_than_are_kept() -> None:
 
     assert lateness.late(times, len(times) - 1)
     assert not lateness.late(times, 2_000)
-    assert lateness == LATENESS.restored(lateness.saved()) or lateness.rows != LATENESS.rows
+    assert lateness.saved() == LATENESS.restored(lateness.saved()).saved()
