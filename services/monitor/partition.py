@@ -37,6 +37,7 @@ class Partition:
         producer: the partition's own, while this process has the partition.
         pending: findings of the newest frame, until they are out.
         saving: the state that is to be written with them.
+        is_rebased: whether that is an older state, brought to a topic that was made anew, and has to be written.
         alarm: the newest one, until it is settled.
         ask_at_s: when to look next whether it is.
         frames: of the observations since the oldest prediction that waits: offset, and the samples offset of its begin.
@@ -53,6 +54,7 @@ class Partition:
     producer: Producer | None = None
     pending: Sequence[Finding | Unreadable] = field(default_factory=list)
     saving: Saved | None = None
+    is_rebased: bool = False
     alarm: Drift | None = None
     ask_at_s: float = 0.0
     frames: deque[tuple[int, int]] = field(default_factory=deque)

@@ -1,9 +1,10 @@
 """How a partition begins: from the newest saved state, or from the beginning of its observations."""
 
 import asyncio
+from dataclasses import replace
 
 from millrace.bus.context import Context
-from millrace.bus.types import OutRecord
+from millrace.bus.types import Bounds, OutRecord
 from millrace.contracts import topics
 from millrace.contracts.errors import ContractError
 from millrace.contracts.events import ObservationsRecorded
@@ -49,7 +50,7 @@ class Restart:
         await self._control.refresh()  # what is restored may compare with the training rows of its champion
         bounds = await self._context.transport.bounds(self._topic, partition.number)
         saved = await self._states(partition.number).newest()
-        if isinstance(saved, str) or not await self._restored(partition, saved, bounds.begin):
+        if isinstance(saved, str) or not await self._restored(partition, saved, bounds):
             partition.begin(self._watch(), bounds.begin)
             why = saved if isinstance(saved, str) else "it is not what this release saves"
             log.info("monitor reads all observations", partition=partition.number, start=bounds.begin, why=why)
@@ -61,17 +62,23 @@ class Restart:
         known = isinstance(saved, Saved) and saved.until_sample_offset == self._unfit.get(partition.number)
         if known or isinstance(saved, str) or saved.until_offset <= partition.next_offset:
             return False
+        if saved.until_offset > (await self._context.transport.bounds(self._topic, partition.number)).end:
+            return False  # of a log that is no more, and taken over at the beginning
         partition.is_restored = False
         await self.begin(partition)
         return True
 
-    async def _restored(self, partition: Partition, saved: Saved, begin: int) -> bool:
+    async def _restored(self, partition: Partition, saved: Saved, bounds: Bounds) -> bool:
+        begin = bounds.begin
         try:
             partition.restore(self._watch(), saved)
         except (LookupError, TypeError, ValueError, AttributeError) as error:  # whatever another form provokes
             log.warning("saved state left out", partition=partition.number, error=repr(error))
             self._unfit[partition.number] = saved.until_sample_offset
             return False
+        if saved.until_offset > bounds.end:
+            self._begin_anew(partition, saved, bounds)
+            return True
         start = max(begin, saved.join_from_offset)
         stop = saved.until_offset + 1  # the frame in which the state ends may be in it in part
         rows = 0
@@ -88,6 +95,21 @@ class Restart:
             until_sample_offset=saved.until_sample_offset, join_from_offset=start, rows_read_again=rows,
         )  # fmt: skip
         return True
+
+    def _begin_anew(self, partition: Partition, saved: Saved, bounds: Bounds) -> None:
+        """Go on from the saved state with a topic that is another one: deleted and made anew, or restored from a copy.
+
+        The samples log tells where the state is, so frames that are in it already are passed over. The state is saved
+        once more at once: when the new topic has grown as long as the old one was, nothing would tell them apart.
+        """
+        lost = (
+            f"the topic ends at offset {bounds.end}, before the saved state, which is of offset {saved.until_offset}: "
+            "it was made anew, and predictions that waited for their labels then are forgotten"
+        )
+        partition.next_offset, partition.pending = bounds.begin, [Unreadable(self._topic, bounds.begin, lost)]
+        partition.saving = replace(saved, until_offset=bounds.begin, join_from_offset=bounds.begin)
+        partition.is_rebased = True
+        log.error("observations were made anew", partition=partition.number, detail=lost)
 
     async def _remember(self, partition: Partition, offset: int, value: bytes | None, saved: Saved) -> int:
         try:

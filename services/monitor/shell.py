@@ -153,7 +153,9 @@ class MonitorService:
 
     async def _read_published(self, number: int) -> int | None:
         at = TopicPartition(self._topic, number)
-        return (await self._context.transport.committed(self._published_group, [at]))[at]
+        published = (await self._context.transport.committed(self._published_group, [at]))[at]
+        end = (await self._context.transport.bounds(self._topic, number)).end
+        return published if published is None or published <= end else None  # it is of a topic that was made anew
 
     async def _read_gap(self, partition: Partition, until: int) -> None:
         """Take what lies between the state and the record in hand; somebody else had the partition meanwhile."""
@@ -209,13 +211,14 @@ class MonitorService:
 
     async def _publish(self, partition: Partition) -> None:
         """Write the pending findings, unless the log says that they are out."""
-        if (partition.pending or partition.saving) and partition.next_offset > partition.published:
+        is_news = partition.is_rebased or partition.next_offset > partition.published
+        if is_news and (partition.pending or partition.saving):
             if any(isinstance(found, Drift) and found.severity == "ALARM" for found in partition.pending):
                 await self._publish_alarm(partition)
             else:
                 assert partition.producer is not None, "a partition in hand has its producer"
                 await self._commit(partition, partition.producer)
-        partition.pending, partition.saving = [], None
+        partition.pending, partition.saving, partition.is_rebased = [], None, False
 
     async def _publish_alarm(self, partition: Partition) -> None:
         """Decide for the model as a whole, as its only process for a moment."""

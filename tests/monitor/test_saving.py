@@ -16,6 +16,7 @@ from millrace.contracts import topics
 from millrace.contracts.events import MonitorStateSaved
 from millrace.contracts.gates_policy import Slice
 from millrace.contracts.monitor_policy import Watched, Windows
+from millrace.contracts.topics import specs
 from services.monitor.saving import PART_BYTES, Saved, StateTopic, compressed
 from tests.monitor.processes import (
     POLICY,
@@ -275,3 +276,42 @@ def test_rows_that_the_broker_removed_before_they_were_read_are_reported(project
     assert ["were removed by the broker before they were read"] == [
         alert["message"][-48:] for alert in alerts if alert["reason"] == "unreadable-observations"
     ]
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["its position is known", "its position is gone"])
+def test_observations_that_were_made_anew_are_taken_from_their_beginning(project, make, *, kept):
+    """The topic was deleted while the monitor was away: it says so, and no new frame is passed over in silence."""
+    observed = everything(make)
+
+    async def work() -> tuple[dict[str, list[dict[str, Any]]], int]:
+        world = await World.create(project)
+        await control(world)
+        await write(world, observed[:20])
+        first = Process(world, policy=RICH)
+        await first.reach(world)
+        await first.kill()
+        known = len((await outputs(world))["model-metrics"])
+        del world.log._topics[world.topic(topics.OBSERVATIONS)]
+        for spec in specs(project):
+            world.log.create(spec)
+        positions = dict(world.log._positions)
+        world.log._positions.clear()
+        world.log._positions |= {key: at for key, at in positions.items() if kept and key[0].endswith("-published")}
+        for part in (observed[20:21], observed[21:]):  # the new topic is first shorter than the old one, then longer
+            await write(world, part)
+            process = Process(world, policy=RICH)
+            await process.reach(world)
+            await process.kill()
+        return await outputs(world), known
+
+    found, known = simulate(work)
+    offsets = [each["until_offset"] for each in found["model-metrics"]]
+
+    assert [True] == [
+        "it was made anew" in alert["message"]
+        for alert in found["alerts"]
+        if alert["reason"] == "unreadable-observations"
+    ]
+    assert len(offsets) > known
+    assert max(offsets) > observed[-2].from_offset
+    assert len(offsets) == len({each["metrics_id"] for each in found["model-metrics"]})
