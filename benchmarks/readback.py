@@ -26,11 +26,14 @@ Origin = Callable[[Sequence[bytes]], list[Place]]
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """``missing`` are inputs before the last one with an output, of the same partition, that have none themselves."""
+    """``missing`` are inputs before the last one with an output, of the same partition, that have none themselves.
+
+    Both are None where outputs were not held against the inputs.
+    """
 
     outputs: int
-    duplicates: int
-    missing: int
+    duplicates: int | None
+    missing: int | None
 
 
 def read_all(bootstrap_servers: str, topic: str, limit: int | None = None) -> Iterator[Message]:

@@ -100,11 +100,17 @@ def row_of(name: str, guarantee: str, outcomes: Sequence[Outcome]) -> Figures:
         "memory_mib": _median(one.watched.memory_mib for one in good),
         "events": good[0].target if good else 0,
         "outputs": [count.outputs for count in counts],
-        "duplicates": sum(count.duplicates for count in counts),
-        "missing": sum(count.missing for count in counts),
+        "duplicates": _sum(count.duplicates for count in counts),
+        "missing": _sum(count.missing for count in counts),
         "skipped": None if good else (reasons[0] if reasons else NOT_ASKED),
         "failed_rounds": reasons if good else [],
     }
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    """None where nobody counted."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _median(values: Iterable[float]) -> float | None:

@@ -61,7 +61,7 @@ class Bench:
         self.bootstrap_servers = embedded.bootstrap_servers
         self.schema_registry_url = embedded.schema_registry_url
         self._folder = folder
-        self._events = events
+        self._events = events + events % 2  # half of them, where each has a label
         self._partitions = partitions
         self._tell = tell
         pid = embedded.processes()["kafka"].pid
@@ -84,7 +84,7 @@ class Bench:
                         yield outcome
                 self._end(one)
             if MONITOR in wanted or SERVING_LABELLED in wanted:
-                yield from self._labelled(number)
+                yield from (outcome for outcome in self._labelled(number) if outcome.row in wanted)
 
     def _labelled(self, number: int) -> Iterator[Outcome]:
         """Serving and the monitor on the same rows, half of which are labels."""
@@ -143,7 +143,7 @@ class Bench:
                 )  # fmt: skip
                 done = progress()
             if one.labelled:
-                outcome.count = Count(done, 0, 0)
+                outcome.count = Count(done, None, None)
             else:
                 outcome.count = check(self.bootstrap_servers, row.topic(one), row.origin, inputs)
         except (SkippedError, TimeoutError) as reason:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from millrace.bus.context import Context
 from millrace.contracts.errors import ContractError
-from millrace.contracts.events import Event
+from millrace.contracts.events import FeatureStateSaved, MonitorStateSaved
 from millrace.telemetry.log import get_logger
 
 log = get_logger(__name__)
@@ -16,13 +16,14 @@ REACH = 64  # offsets looked at from the end backwards at first, then four times
 
 
 class Place(NamedTuple):
-    """Which saving a part belongs to, a larger number being a newer one, and which of its parts it is."""
+    """Which saving a part belongs to, a larger number being a newer one, under what settings, and which part it is."""
 
     saving: int
+    settings: Hashable
     part: Hashable
 
 
-E = TypeVar("E", bound=Event)
+E = TypeVar("E", FeatureStateSaved, MonitorStateSaved)
 
 
 async def newest_whole(
@@ -64,12 +65,9 @@ async def _read(context: Context, topic: str, number: int, kind: type[E], start:
 
 
 def _whole(found: list[E], place: Callable[[Any], Place]) -> list[E]:
-    savings: dict[int, dict[Hashable, Any]] = {}
+    savings: dict[tuple[int, Hashable, int], dict[Hashable, Any]] = {}
     for part in found:
         at = place(part)
-        savings.setdefault(at.saving, {})[at.part] = part
-    for saving in sorted(savings, reverse=True):
-        parts = list(savings[saving].values())
-        if len(parts) >= max(part.parts for part in parts):
-            return parts
-    return []
+        savings.setdefault((at.saving, at.settings, part.parts), {})[at.part] = part
+    whole = [(saving, list(parts.values())) for (saving, _, count), parts in savings.items() if len(parts) == count]
+    return max(whole, key=lambda one: one[0])[1] if whole else []

@@ -82,7 +82,7 @@ class StateTopic:
 
 
 def _place(part: FeatureStateSaved) -> Place:
-    return Place(part.until_offset, (part.kind, part.part))
+    return Place(part.until_offset, (part.feature_set, part.config_hash), (part.kind, part.part))
 
 
 def meaning(project: Project) -> str:

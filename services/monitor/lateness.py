@@ -11,7 +11,8 @@ from services.monitor.trail import packed, unpacked
 
 LATE_DELAYS = 2.0  # labels are late when they are so many times their normal delay behind
 KEPT = 500  # event times of the newest rows that are remembered, of events and of labels
-WILD = 3  # of them may be dated in the future, and move nothing
+WILD = 3  # events among them may be dated in the future, and move nothing
+FIRST = 2 * WILD + 1  # events whose times say when the stream began
 NO_TIMES: Ints = np.empty(0, np.int64)
 
 
@@ -26,20 +27,22 @@ class Lateness:
     - in *rows*: at least ``warm_up_rows`` of the newest events are younger than it, so that the error's own detector
       lacks as many rows as it would need to begin. No more of them are looked at than are kept.
 
-    So a stream whose labels come in their declared time is never late, however long that is. "The newest" is the fourth
-    newest of the last ``KEPT``: an event that is dated a year ahead would else stand for the newest one for a year.
+    So a stream whose labels come in their declared time is never late, however long that is, and however few events
+    have one. An event that is dated a year ahead would stand for the newest one for a year: the newest event is the
+    fourth newest of the last ``KEPT``, the newest one with a label is the newest of the last ``KEPT`` labels that is no
+    newer than that, and the first event is the middle one of the first seven.
 
     Attributes:
         delay_ms: how old the newest label's event may be.
         rows: how many younger ones it may have.
-        first_ms: event time of the first event; None before it.
-        times_ms: of the last events, in samples order.
+        first_times_ms: of the first events, in samples order.
+        times_ms: of the last events, likewise.
         labelled_times_ms: of the events of the last labels, likewise.
     """
 
     delay_ms: float
     rows: int
-    first_ms: int | None = None
+    first_times_ms: Ints = field(default_factory=lambda: NO_TIMES)
     times_ms: Ints = field(default_factory=lambda: NO_TIMES)
     labelled_times_ms: Ints = field(default_factory=lambda: NO_TIMES)
 
@@ -55,15 +58,17 @@ class Lateness:
 
     @property
     def labelled_ms(self) -> int | None:
-        """That of the newest one with a label; of the first one as long as none has."""
-        return _newest(self.labelled_times_ms) if len(self.labelled_times_ms) else self.first_ms
+        """That of the newest one with a label; of the first one as long as none has; None before it."""
+        known = self.labelled_times_ms[self.labelled_times_ms <= self.newest_ms]
+        if len(known):
+            return int(known.max())
+        return int(np.sort(self.first_times_ms)[len(self.first_times_ms) // 2]) if len(self.first_times_ms) else None
 
     def after(self, times_ms: Ints, labelled_ms: Ints) -> "Lateness":
         """After events of these times, and labels of events of those times."""
-        first = int(times_ms[0]) if self.first_ms is None and len(times_ms) else self.first_ms
         return replace(
             self,
-            first_ms=first,
+            first_times_ms=np.concatenate([self.first_times_ms, times_ms[:FIRST]])[:FIRST],
             times_ms=np.concatenate([self.times_ms, times_ms[-KEPT:]])[-KEPT:],
             labelled_times_ms=np.concatenate([self.labelled_times_ms, labelled_ms[-KEPT:]])[-KEPT:],
         )
@@ -78,11 +83,12 @@ class Lateness:
 
     def saved(self) -> list[Any]:
         """All that it remembers, as plain data."""
-        return [self.first_ms, packed(self.times_ms), packed(self.labelled_times_ms)]
+        return [packed(self.first_times_ms), packed(self.times_ms), packed(self.labelled_times_ms)]
 
     def restored(self, saved: list[Any]) -> "Lateness":
         """As it was when that was saved."""
-        return replace(self, first_ms=saved[0], times_ms=unpacked(saved[1]), labelled_times_ms=unpacked(saved[2]))
+        first, times, labelled = (unpacked(each) for each in saved)
+        return replace(self, first_times_ms=first, times_ms=times, labelled_times_ms=labelled)
 
 
 def _newest(times_ms: Ints) -> int:

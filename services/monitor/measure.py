@@ -91,6 +91,10 @@ class _Due(NamedTuple):
     def size(self) -> int:
         return self.end - self.begin
 
+    def kept(self) -> "_Due":
+        """With rows of its own, which a later label does not change."""
+        return self._replace(table=self.table[:, self.begin : self.end].copy(), begin=0, end=self.size)
+
 
 class Prequential:
     """The metrics of one partition's predictions.
@@ -177,7 +181,7 @@ class Prequential:
         due = []
         for place, row, label in _corrected(table, joined.corrections):
             while ends and joined.rows[ends[0][0]] < row:
-                due.append(self._due(key, joined, table.copy(), before, ends.pop(0)))  # as the labels are by then
+                due.append(self._due(key, joined, table, before, ends.pop(0)).kept())  # as the labels are by then
             table[[LABEL, CORRECTED], place] = label, 1.0
         due += [self._due(key, joined, table, before, end) for end in ends]
         window.total += len(own)
@@ -241,15 +245,17 @@ def _table(joined: Joined, own: Ints, values: Floats, scores: Floats) -> Floats:
 
 def _side_by_side(due: Sequence[_Due]) -> tuple[Floats, Ints]:
     """The windows' tables as one, and where in it each window begins."""
-    begins, tables, width = [], {}, 0
+    spans: dict[int, tuple[Floats, int, int]] = {}  # by table: what of it is needed
     for each in due:
-        if id(each.table) not in tables:
-            tables[id(each.table)] = width, each.table
-            width += each.table.shape[1]
-        begins.append(tables[id(each.table)][0] + each.begin)
-    all_of_them = [table for _, table in tables.values()]
-    table = all_of_them[0] if len(all_of_them) == 1 else np.concatenate(all_of_them, axis=1)
-    return table, np.array(begins, np.int64)
+        _, low, high = spans.get(id(each.table), (each.table, each.begin, each.end))
+        spans[id(each.table)] = each.table, min(low, each.begin), max(high, each.end)
+    shifts, width = {}, 0
+    for name, (_, low, high) in spans.items():
+        shifts[name] = width - low
+        width += high - low
+    parts = [table[:, low:high] for table, low, high in spans.values()]
+    begins = np.array([shifts[id(each.table)] + each.begin for each in due], np.int64)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1), begins
 
 
 def _corrected(table: Floats, corrections: Joined | None) -> list[tuple[int, int, float]]:

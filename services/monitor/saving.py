@@ -103,7 +103,7 @@ class StateTopic:
 
 
 def _place(part: MonitorStateSaved) -> Place:
-    return Place(part.until_sample_offset, part.part)
+    return Place(part.until_sample_offset, part.config_hash, part.part)
 
 
 def compressed(content: bytes) -> bytes:

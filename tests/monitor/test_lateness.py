@@ -50,6 +50,26 @@ def test_an_event_from_the_future_does_not_stand_for_the_newest() -> None:
     assert not LATENESS.after(np.append(times, 10**15), times).late(times, 2_000)
 
 
+@pytest.mark.parametrize(("every", "expected"), [(1, False), (60, False), (190, False), (500, True)])
+def test_few_labels_that_come_in_time_are_not_late(every: int, *, expected: bool) -> None:
+    """One event in so many has a label, at once: late only if more than two delays, 200 events, lie between them."""
+    lateness, times = LATENESS, np.arange(0, 3_000) * 10
+    late = 0
+    for begin in range(0, len(times), 50):
+        labels = times[begin : begin + 50][times[begin : begin + 50] % (10 * every) == 0]
+        lateness = lateness.after(times[begin : begin + 50], labels)
+        late += lateness.late(times[: begin + 50], 2_000)
+
+    assert expected == (late > 0)
+
+
+def test_a_first_event_from_the_future_does_not_hide_that_no_label_comes() -> None:
+    """Before the first label the middle one of the first events counts."""
+    times = np.append(10**15, np.arange(0, 30_000, 100))
+
+    assert LATENESS.after(times, NONE).late(times, 2_000)
+
+
 def test_cuts_make_no_difference() -> None:
     """One at a time or all at once, saved and restored in between: the same."""
     times, labels = np.random.default_rng(1).integers(0, 10**6, (2, 3_000))
@@ -65,6 +85,6 @@ def test_no_more_rows_are_asked_for_than_are_kept() -> None:
     times = np.arange(0, 5_000, 100)
     lateness = replace(LATENESS, rows=10_000).after(times, NONE)
 
-    assert lateness.late(times, len(times) - 1)
+    assert lateness.late(times, len(times) - 4)  # the middle one of the first seven is the fourth
     assert not lateness.late(times, 2_000)
     assert lateness.saved() == LATENESS.restored(lateness.saved()).saved()

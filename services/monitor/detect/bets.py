@@ -12,6 +12,7 @@ The rows of a spell that is not whole yet are kept and gone through again with t
 computed in one way, and no cutting of rows changes a digit.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -76,12 +77,13 @@ class Bets:
         np.divide(1, products[:-1], out=paid[1:])
         with np.errstate(over="ignore", invalid="ignore"):  # far behind the row that reaches the limit, in vain
             banks, staked = self._banks(products, paid)
-            most = (products.max(axis=0).T * (banks[:-1] + staked)).sum(axis=1).max(initial=0.0)
+            most = in_all((products.max(axis=0).T * (banks[:-1] + staked)).T).max(initial=0.0)
             if not most < limit and limit < math.inf:
                 own = banks[:-1].T + STAKES[:, np.newaxis] * np.add.accumulate(paid, axis=0)
-                reached = np.flatnonzero((products * own).sum(axis=1).T.ravel()[: len(losses)] >= limit)
+                capitals = in_all((products * own).swapaxes(0, 1)).T.ravel()  # by row
+                reached = np.flatnonzero(capitals[known : len(losses)] >= limit)
                 if len(reached):
-                    return not self.play(losses[known : reached[0] + 1], math.inf)
+                    return not self.play(losses[known : known + reached[0] + 1], math.inf)
         whole = len(losses) // SPELL_ROWS
         self._end_spells(products[:, :, :whole], total)
         self._capital, self._losses = banks[whole], losses[whole * SPELL_ROWS :]
@@ -157,6 +159,11 @@ class Bets:
         self._lowest = _lower(np.stack([lows[EACH, spell], self._rows + at, total[at]]), self._lowest)
         self._gained = gained[:, -1].copy()
         self._rows, self._total = self._rows + whole * SPELL_ROWS, float(total[whole * SPELL_ROWS])
+
+
+def in_all(capitals: Floats) -> Floats:
+    """The sum over the bets, a line each, from the first to the last: the same digits wherever the rows were cut."""
+    return functools.reduce(np.add, capitals)
 
 
 def _running_total(total: float, losses: Floats) -> Floats:

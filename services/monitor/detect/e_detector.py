@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.monitor.detect.base import Change, Detector, Takes
-from services.monitor.detect.bets import Bets
+from services.monitor.detect.bets import Bets, in_all
 from services.monitor.detect.by_river import whole
 
 ROWS_AT_ONCE = 2_048  # of a long array: stays in the cache, and bounds what is in vain when a change ends a stretch
@@ -91,7 +91,7 @@ class EDetector(Detector):
     @property
     def log_e_value(self) -> float:
         """Natural logarithm of the e-value now; an alarm at that of ``false_alarm_rows``. -inf before the first bet."""
-        total = float(self._bets.now()[0].sum())
+        total = float(in_all(self._bets.now()[0]))
         return math.log(total) if total > 0 else -math.inf
 
     def reset(self) -> None:
@@ -139,18 +139,19 @@ class EDetector(Detector):
         total = self._bets.total
         after_rows, after_total = self._bets.rows - began_rows, total - began_total
         before_rows, before_total = self.rows - after_rows, self._earlier_total + began_total
-        change = Change(
-            before_total / before_rows,
-            after_total / after_rows,
-            before_rows,
-            after_rows,
-            statistic=float(capital.sum()),
-            threshold=self._parameters["false_alarm_rows"],
-            log_e_value=self.log_e_value,
-        )
-        if abs(change.after - change.before) >= self._parameters["tolerance"]:
-            self.reset()
-            return change
+        if after_rows and before_rows:  # else nothing moved, and what was won is the stakes alone
+            change = Change(
+                before_total / before_rows,
+                after_total / after_rows,
+                before_rows,
+                after_rows,
+                statistic=float(in_all(capital)),
+                threshold=self._parameters["false_alarm_rows"],
+                log_e_value=self.log_e_value,
+            )
+            if abs(change.after - change.before) >= self._parameters["tolerance"]:
+                self.reset()
+                return change
         self._earlier_rows, self._earlier_total = self.rows, self._earlier_total + total
         self._begin_bets()
         return None

@@ -161,6 +161,32 @@ def test_spells_give_what_the_definition_gives(seed, limit):
     assert began == change.before_rows
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_limit_that_is_just_reached_is_reached_wherever_the_rows_are_cut(seed):
+    """The limit is the e-value of some row, to the last digit: it alarms there, and not again when the rest comes."""
+    losses = np.random.default_rng(seed).random(400).round(1)
+    watched, limit = EDetector(false_alarm_rows=1e300), 0.0
+    for loss in losses[:360]:
+        watched.update(loss)
+        limit = max(limit, np.exp(watched.log_e_value))
+    limit = max(2.0, float(limit))
+
+    at_once = EDetector(false_alarm_rows=limit).feed(losses)
+    for cut in (64, 65, 127, 128, 200, 359):
+        parts = EDetector(false_alarm_rows=limit)
+        found = [*parts.feed(losses[:cut]), *((cut + at, change) for at, change in parts.feed(losses[cut:]))]
+
+        assert at_once == found
+
+
+def test_losses_that_never_move_are_no_change():
+    """A model without an error, a long baseline and a low limit: what was won is the stakes alone."""
+    detector = EDetector(false_alarm_rows=1_000, baseline_rows=400)
+
+    assert [] == detector.feed(np.zeros(20_000))
+    assert [] == detector.feed(np.full(3_000, 0.0))
+
+
 def test_the_evidence_says_how_sure():
     """A change carries the e-value, the limit that it reached, and its logarithm."""
     _, change = EDetector().feed(step(7, 0.1, 0.3))[0]
