@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 WIDTH, ROW, TOP, BOTTOM = 900, 34, 64, 44
-LEFT, RIGHT = 190, 190
+LEFT, RIGHT = 214, 190
 BAR = 18
 STYLE = """
 .bench{font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
@@ -70,7 +70,7 @@ def _width(value: float, most: float) -> float:
     """Pixels; what is cold may be more than anything warm, and stays inside the picture.
 
     >>> _width(50, 100), _width(200, 100)
-    (260.0, 520.0)
+    (248.0, 496.0)
     """
     return round((WIDTH - LEFT - RIGHT) * min(1.0, value / most), 1)
 
