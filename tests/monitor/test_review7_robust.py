@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from millrace.bus.types import Bounds
 from millrace.contracts import topics
 from millrace.contracts.gates_policy import Slice
 from millrace.contracts.monitor_policy import Watched
@@ -192,7 +193,7 @@ def test_state_of_another_form_is_left_out(project: Any, make: Any, spoil: Any) 
         saved = replace(await states(process), content=content)
         context = world.context("monitor")
         restart = Restart(context, POLICY, Control(context))
-        return await restart._restored(partition, saved, 0)
+        return await restart._restored(partition, saved, Bounds(0, saved.until_offset))
 
     assert simulate(work) is False
 
