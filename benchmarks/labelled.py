@@ -13,18 +13,15 @@ import numpy as np
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from benchmarks.latency_clients import encode_events, event_id, fields
-from benchmarks.latency_stage import Stage
+from benchmarks.latency_stage import Stage, write
 from benchmarks.load import load
 from benchmarks.readback import read_all
-from millrace.bus.kafka import KafkaTransport
-from millrace.bus.types import OutRecord
 from millrace.contracts import schemas, topics
-from millrace.contracts.codec import HEADER_BYTES, Codec
-from millrace.contracts.events import Event, ModelVersionChanged
+from millrace.contracts.codec import HEADER_BYTES
+from millrace.contracts.events import ModelVersionChanged
 from millrace.contracts.frames import decode_frame, feature_names, score_names
 from millrace.contracts.monitor_events import TrainingProfileRecorded
 from millrace.contracts.profile import encode_rows
-from millrace.contracts.registry_client import SchemaRegistry
 from millrace.contracts.schemas import newest
 
 LATE_EVENTS = 1_000
@@ -77,7 +74,7 @@ def record_profile(stage: Stage) -> None:
         holdout_frame=encode_rows({name: column[half:] for name, column in rows.items()}),
         recorded_at_ms=0,
     )
-    asyncio.run(_write(stage, {topics.MODEL_VERSIONS: _version(stage), topics.TRAINING_PROFILES: profile}))
+    asyncio.run(write(stage, {topics.MODEL_VERSIONS: _version(stage), topics.TRAINING_PROFILES: profile}))
 
 
 def _first_rows(stage: Stage) -> dict[str, Any]:
@@ -105,17 +102,3 @@ def _version(stage: Stage) -> ModelVersionChanged:
         run_id=RUN_ID, artifact_sha256=None, feature_set=stage.project.feature_set, metrics={}, reasons=(),
         caused_by="benchmark", changed_at_ms=0,
     )  # fmt: skip
-
-
-async def _write(stage: Stage, events: dict[topics.TopicRow, Event]) -> None:
-    transport = KafkaTransport(stage.bootstrap_servers, client_id="benchmark")
-    async with SchemaRegistry(stage.schema_registry_url) as registry:
-        try:
-            codec = Codec(registry)
-            await codec.prepare(stage.project, *events)
-            producer = await transport.producer("benchmark.profile")
-            key = stage.project.model.encode()
-            named = [(stage.topic(row), event) for row, event in events.items()]
-            await producer.commit([OutRecord(topic, key, codec.encode(topic, event), 0) for topic, event in named])
-        finally:
-            await transport.close()

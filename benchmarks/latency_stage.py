@@ -27,7 +27,7 @@ from millrace.bus.types import OutRecord
 from millrace.contracts import topics
 from millrace.contracts.codec import Codec
 from millrace.contracts.compatibility import register_all
-from millrace.contracts.events import DeploymentDecided, Traffic
+from millrace.contracts.events import DeploymentDecided, Event, Traffic
 from millrace.contracts.project import Project, load_project
 from millrace.contracts.registry_client import SchemaRegistry
 from millrace.contracts.topics import specs
@@ -147,19 +147,20 @@ async def _prepare(project: Project, bootstrap: str, registry_url: str) -> dict[
 def deploy(stage: Stage, *, trees: int) -> None:
     """Decide that a model of so many trees serves from the first sample on."""
     digest = ArtifactStore(stage.folder / "artifacts").put(trained(len(stage.project.features), trees))
-    asyncio.run(_deploy(stage, digest))
+    asyncio.run(write(stage, {topics.DEPLOYMENTS: _deployment(stage.project, digest)}))
 
 
-async def _deploy(stage: Stage, digest: str) -> None:
+async def write(stage: Stage, events: Mapping[topics.TopicRow, Event]) -> None:
+    """Write what another service of ours would say about the model, an event to each topic, in one transaction."""
     transport = KafkaTransport(stage.bootstrap_servers, client_id="benchmark")
     async with SchemaRegistry(stage.schema_registry_url) as registry:
         try:
             codec = Codec(registry)
-            await codec.prepare(stage.project, topics.DEPLOYMENTS)
-            producer = await transport.producer("benchmark.deployments")
-            topic = topics.DEPLOYMENTS.suffix
-            value = codec.encode(topic, _deployment(stage.project, digest))
-            await producer.commit([OutRecord(topic, stage.project.model.encode(), value, 0)])
+            await codec.prepare(stage.project, *events)
+            producer = await transport.producer("benchmark.control")
+            key = stage.project.model.encode()
+            named = [(stage.topic(row), event) for row, event in events.items()]
+            await producer.commit([OutRecord(topic, key, codec.encode(topic, event), 0) for topic, event in named])
         finally:
             await transport.close()
 

@@ -77,6 +77,17 @@ async def control(world: World) -> None:
     await deploy(world, 1)
 
 
+async def left(project: Any, observed: Sequence[Any]) -> World:
+    """A world in which a process has taken these frames, and was killed."""
+    world = await World.create(project)
+    await control(world)
+    await write(world, observed)
+    process = Process(world, policy=RICH)
+    await process.reach(world)
+    await process.kill()
+    return world
+
+
 def undisturbed(project: Any, observed: Sequence[Any], partition: int = 0) -> dict[str, list[dict[str, Any]]]:
     """What one process publishes that nothing happens to."""
 
@@ -229,12 +240,7 @@ def test_a_state_that_cannot_be_read_is_passed_over(project, make):
     observed = everything(make)
 
     async def work(content: bytes) -> dict[str, list[dict[str, Any]]]:
-        world = await World.create(project)
-        await control(world)
-        await write(world, observed[:20])
-        first = Process(world, policy=RICH)
-        await first.reach(world)
-        await first.kill()
+        world = await left(project, observed[:20])
         newest = MonitorStateSaved(**(await world.values(topics.MONITOR_STATE))[-1])
         context = world.context("monitor")
         await context.codec.prepare(project, topics.MONITOR_STATE)
@@ -257,12 +263,7 @@ def test_rows_that_the_broker_removed_before_they_were_read_are_reported(project
     observed = everything(make)
 
     async def work() -> dict[str, list[dict[str, Any]]]:
-        world = await World.create(project)
-        await control(world)
-        await write(world, observed[:20])
-        first = Process(world, policy=RICH)
-        await first.reach(world)
-        await first.kill()
+        world = await left(project, observed[:20])
         await write(world, observed[20:])
         at = TopicPartition(world.topic(topics.OBSERVATIONS), 0)
         world.log.delete_before(at, world.log.bounds(at).end - 6)
@@ -284,12 +285,7 @@ def test_observations_that_were_made_anew_are_taken_from_their_beginning(project
     observed = everything(make)
 
     async def work() -> tuple[dict[str, list[dict[str, Any]]], int]:
-        world = await World.create(project)
-        await control(world)
-        await write(world, observed[:20])
-        first = Process(world, policy=RICH)
-        await first.reach(world)
-        await first.kill()
+        world = await left(project, observed[:20])
         known = len((await outputs(world))["model-metrics"])
         del world.log._topics[world.topic(topics.OBSERVATIONS)]
         for spec in specs(project):

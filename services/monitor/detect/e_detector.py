@@ -139,15 +139,16 @@ class EDetector(Detector):
         total = self._bets.total
         after_rows, after_total = self._bets.rows - began_rows, total - began_total
         before_rows, before_total = self.rows - after_rows, self._earlier_total + began_total
+        e_value = float(in_all(capital))
         if after_rows and before_rows:  # else nothing moved, and what was won is the stakes alone
             change = Change(
                 before_total / before_rows,
                 after_total / after_rows,
                 before_rows,
                 after_rows,
-                statistic=float(in_all(capital)),
+                statistic=e_value,
                 threshold=self._parameters["false_alarm_rows"],
-                log_e_value=self.log_e_value,
+                log_e_value=math.log(e_value),
             )
             if abs(change.after - change.before) >= self._parameters["tolerance"]:
                 self.reset()

@@ -13,12 +13,9 @@ References:
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from services.monitor.metrics.intervals import Estimate, Floats, like_a_share, variance_of
+from services.monitor.metrics.intervals import Bools, Estimate, Floats, Ints, like_a_share, variance_of
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 TWO = 2
 SMALL_RANKS = np.iinfo(np.int16).max
 

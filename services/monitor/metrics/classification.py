@@ -3,12 +3,20 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from services.monitor.metrics.auc import Bools, area, in_order
-from services.monitor.metrics.intervals import Estimate, Floats, by_influence, like_a_share, mean, normal, wilson
+from services.monitor.metrics.auc import area, in_order
+from services.monitor.metrics.intervals import (
+    Bools,
+    Estimate,
+    Floats,
+    Ints,
+    by_influence,
+    like_a_share,
+    mean,
+    normal,
+    wilson,
+)
 
-Ints = npt.NDArray[np.int64]
 TWO = 2
 SMALLEST_SCORE = float(np.finfo(np.float64).eps)  # as scikit-learn's log_loss: no infinite loss
 BIN_ROWS_MIN = 50  # of a bin of the calibration error, as in the trainer's check: with fewer the frequency is noise

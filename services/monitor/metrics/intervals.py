@@ -28,6 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 Z = 1.959963984540054  # 97.5 % of a standard normal distribution lie below
 
 

@@ -1,11 +1,9 @@
 """Metrics of numbers."""
 
 import numpy as np
-import numpy.typing as npt
 
-from services.monitor.metrics.intervals import Estimate, Floats, by_influence, mean
+from services.monitor.metrics.intervals import Estimate, Floats, Ints, by_influence, mean
 
-Ints = npt.NDArray[np.int64]
 SMALLEST = float(np.finfo(np.float64).eps)  # as scikit-learn's mean_absolute_percentage_error: no division by 0
 
 
